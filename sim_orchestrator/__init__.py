@@ -1,0 +1,4 @@
+"""The orchestrator: asks each agent's mind for its actions and submits the turns to the engine.
+
+It owns prompts, models, parsing, budgets and transcripts. It owns no world state.
+"""

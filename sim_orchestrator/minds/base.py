@@ -1,0 +1,149 @@
+"""What a mind sees, what it answers, and the protocol that every mind follows.
+
+All of it is plain data: an observation can be written down, and a decision can be replayed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+SCRIPTED_MODEL = "scripted"
+"""The model name of decisions that no language model made; the ledger shows it as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """All that one agent may know when it decides on a turn.
+
+    Attributes:
+        turn: the number of the turn to be decided, which is the last sealed turn plus one.
+        agent_id: who decides.
+        config: ``GET /config``: every key of the world's config (rules §14).
+        state: ``GET /state`` with its list of agents; the same object for all agents of a turn.
+        agent: ``GET /agent/{agent_id}`` with its ``private`` part.
+        speech: what was said in the last two turns, oldest first:
+            ``{"turn", "agent_id", "message", "seq"}``.
+        contracts: the agent's own contracts that have not ended, as it may see them: proposals that name it
+            (signed by it or not), active and disputed ones, in ascending number.
+        history: the last five sealed turns, oldest first, the same object for all agents of a turn:
+            ``{"turn", "applied": {action type: count}, "output_tokens", "billed_tokens", "fees",
+            "core_income", "blocks": [Block…]}``. ``core_income`` is what one core paid (tokens), ``fees``
+            the inference fees of all agents, ``applied["job"]`` how many shared the wage fund.
+        core_income: ``core_income`` of those turns, oldest first.
+        output_tokens: what this agent's own mind generated in each of those turns, oldest first.
+        persona: who the agent is told to be; may be empty.
+        notes: what the agent wrote to itself in its last answer; empty at first.
+    """
+
+    turn: int
+    agent_id: str
+    config: Mapping[str, int]
+    state: Mapping[str, Any]
+    agent: Mapping[str, Any]
+    speech: Sequence[Mapping[str, Any]] = ()
+    contracts: Sequence[Mapping[str, Any]] = ()
+    history: Sequence[Mapping[str, Any]] = ()
+    core_income: Sequence[int] = ()
+    output_tokens: Sequence[int] = ()
+    persona: str = ""
+    notes: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """One attempt to get a decision, as it is written to the transcript.
+
+    Attributes:
+        attempt: 1 for the first call of a turn, 2 for the repair call.
+        model: the model that was asked; ``scripted`` where none was.
+        messages: the messages sent.
+        options: the options sent, ``num_ctx`` and ``num_predict`` among them.
+        raw: the answer's text as it came; empty where none came.
+        actions: the actions that parsing found in it.
+        thought: the reasoning that the agent gave.
+        notes: what the agent wants to be told next turn.
+        mends: what parsing had to mend, one short phrase each.
+        dropped: actions that could not be used, one sentence each.
+        failure: why this attempt gave no decision; ``None`` if it gave one.
+        final: whether the decision is made with this attempt (or given up with it).
+        prompt_tokens: tokens read, as the server counted them.
+        output_tokens: tokens generated, as the server counted them.
+        duration_ms: from request to answer, as the orchestrator measured it.
+        server_ms: the time the server reports for itself.
+        done_reason: why the server stopped: ``stop`` or ``length``.
+    """
+
+    attempt: int
+    model: str
+    messages: Sequence[Mapping[str, str]] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    raw: str = ""
+    actions: Sequence[dict[str, Any]] = ()
+    thought: str = ""
+    notes: str = ""
+    mends: Sequence[str] = ()
+    dropped: Sequence[str] = ()
+    failure: str | None = None
+    final: bool = True
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    duration_ms: int = 0
+    server_ms: int = 0
+    done_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a mind decided: the actions to submit, and every call that it took to get there.
+
+    A mind that failed has no actions and says why in ``failure``; it never makes a decision up.
+    """
+
+    calls: tuple[CallRecord, ...]
+
+    @property
+    def actions(self) -> list[dict[str, Any]]:
+        """The actions to submit, in order."""
+        return list(self.calls[-1].actions)
+
+    @property
+    def thought(self) -> str:
+        """The reasoning given with the actions."""
+        return self.calls[-1].thought
+
+    @property
+    def notes(self) -> str:
+        """What the agent wants to be told next turn."""
+        return self.calls[-1].notes
+
+    @property
+    def failure(self) -> str | None:
+        """Why there is no decision; ``None`` when there is one."""
+        return self.calls[-1].failure
+
+
+class CallLog(Protocol):
+    """One agent's calls of one turn: those already paid for, and the place to write the next one."""
+
+    def earlier(self) -> Sequence[CallRecord]:
+        """Return the calls already made for this turn by a run that was interrupted."""
+        ...
+
+    def record(self, call: CallRecord) -> None:
+        """Write a call down before its answer is used."""
+        ...
+
+
+class Mind(Protocol):
+    """Decides for one agent."""
+
+    async def decide(self, observation: Observation, log: CallLog) -> Decision:
+        """Decide on one turn.
+
+        Every call is given to ``log`` as soon as its answer is there, so that no paid answer is lost to a
+        crash; calls that ``log`` already holds are used and not made again. Failures of a model are data in
+        the decision, never exceptions.
+        """
+        ...
