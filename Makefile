@@ -75,7 +75,7 @@ $(BIN)/python:
 
 $(VENV)/ready: pyproject.toml $(LOCK) | $(BIN)/python
 	@echo "installing sim-economy into $(VENV)"
-	@$(INSTALL) hatchling editables
+	@$(INSTALL) hatchling
 	@$(INSTALL_PROJECT) .
 	@touch $@
 
