@@ -25,12 +25,12 @@ class Observation:
         agent: ``GET /agent/{agent_id}`` with its ``private`` part.
         speech: what was said in the last two turns, oldest first:
             ``{"turn", "agent_id", "message", "seq"}``.
-        contracts: the agent's own contracts that have not ended, as it may see them: proposals that name it
-            (signed by it or not), active and disputed ones, in ascending number.
-        history: the last five sealed turns, oldest first, the same object for all agents of a turn:
+        contracts: the agent's own contracts that have not ended, as it may see them: proposals
+            that name it (signed by it or not), active and disputed ones, in ascending number.
+        history: the last five sealed turns, oldest first, the same object for all agents:
             ``{"turn", "applied": {action type: count}, "output_tokens", "billed_tokens", "fees",
-            "core_income", "blocks": [Block…]}``. ``core_income`` is what one core paid (tokens), ``fees``
-            the inference fees of all agents, ``applied["job"]`` how many shared the wage fund.
+            "core_income", "blocks": [Block…]}``. ``core_income`` is what one core paid (tokens),
+            ``fees`` the inference fees of all agents, ``applied["job"]`` how many shared the wages.
         core_income: ``core_income`` of those turns, oldest first.
         output_tokens: what this agent's own mind generated in each of those turns, oldest first.
         persona: who the agent is told to be; may be empty.
@@ -125,7 +125,7 @@ class Decision:
 
 
 class CallLog(Protocol):
-    """One agent's calls of one turn: those already paid for, and the place to write the next one."""
+    """One agent's calls of one turn: those already paid for, and where to write the next."""
 
     def earlier(self) -> Sequence[CallRecord]:
         """Return the calls already made for this turn by a run that was interrupted."""
@@ -142,8 +142,8 @@ class Mind(Protocol):
     async def decide(self, observation: Observation, log: CallLog) -> Decision:
         """Decide on one turn.
 
-        Every call is given to ``log`` as soon as its answer is there, so that no paid answer is lost to a
-        crash; calls that ``log`` already holds are used and not made again. Failures of a model are data in
-        the decision, never exceptions.
+        Every call is given to ``log`` as soon as its answer is there, so that no paid answer is
+        lost to a crash; calls that ``log`` already holds are used and not made again. Failures of a
+        model are data in the decision, never exceptions.
         """
         ...
