@@ -57,7 +57,7 @@ lock: $(VENV)/ready  ## resolve pyproject.toml anew into requirements/*.lock
 
 clean:  ## remove .venv, caches and builds; sim.db and runs/ stay
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find sim_engine sim_orchestrator tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment grows by what a target needs: the project; the embedded model; the tools of development.
 # Each stamp is made anew when the declared or the locked versions change.
@@ -71,7 +71,7 @@ $(BIN)/python:
 	if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then \
 		echo "$$python has no venv module. Install it (on Debian and Ubuntu: apt-get install python3-venv) and run make again." >&2; exit 1; fi; \
 	echo "making $(VENV) with $$("$$python" --version)"; \
-	"$$python" -m venv $(VENV)
+	rm -rf $(VENV); "$$python" -m venv $(VENV)
 
 $(VENV)/ready: pyproject.toml $(LOCK) | $(BIN)/python
 	@echo "installing sim-economy into $(VENV)"
