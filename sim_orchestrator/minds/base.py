@@ -131,6 +131,10 @@ class CallLog(Protocol):
         """Return the calls already made for this turn by a run that was interrupted."""
         ...
 
+    def seconds_left(self) -> float:
+        """Return how long this turn may still take."""
+        ...
+
     def record(self, call: CallRecord) -> None:
         """Write a call down before its answer is used."""
         ...

@@ -1,0 +1,197 @@
+"""The engine over HTTP. This is the only module that knows the engine's URLs.
+
+Reads are repeated while the engine is away for up to ``patience_seconds``; so is ``POST /turn``,
+which is safe because a turn carries its number: the engine answers a turn that it has already
+sealed with the stored answer, so no turn is lost and none is played twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import httpx
+import orjson
+
+from sim_orchestrator.transport import AnswerTooLarge, StreamTransport
+
+Json = dict[str, Any]
+
+MAX_ANSWER_BYTES: Final = 2**30
+"""The state of a million agents fits; anything larger is no answer of an engine."""
+
+ANSWER_SECONDS: Final = 300.0
+"""An engine that has taken a request and says nothing for so long is taken for dead."""
+
+_PAUSES: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+_AWAY: Final = frozenset({502, 503, 504})
+
+
+class EngineError(Exception):
+    """The engine refused a request, or can not be reached. The text says what to do."""
+
+    def __init__(self, message: str, *, code: str = "", status: int = 0) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = status
+
+
+class EngineClient:
+    """Speaks to one engine.
+
+    Args:
+        url: where the engine serves, e.g. ``http://127.0.0.1:3000``.
+        key: the operator key; empty for an open engine. It is sent and never written anywhere.
+        patience_seconds: how long to wait for an engine that is away before giving up.
+    """
+
+    def __init__(self, url: str, *, key: str = "", patience_seconds: float = 60.0) -> None:
+        self.url = url.rstrip("/")
+        self._patience = patience_seconds
+        headers = {"Content-Type": "application/json"}
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
+        self._http = httpx.AsyncClient(
+            base_url=self.url,
+            headers=headers,
+            timeout=None,  # the transport bounds connecting, `_call` bounds the answer
+            transport=StreamTransport(max_answer_bytes=MAX_ANSWER_BYTES),
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def health(self) -> Json:
+        """Return ``GET /health``, at once or not at all."""
+        return await self._call("GET", "/health", patience_seconds=0.0)
+
+    async def init(self, body: Mapping[str, Any]) -> Json:
+        """Create the world, or find that the very same one is there already."""
+        return await self._call("POST", "/init", orjson.dumps(body))
+
+    async def config(self) -> dict[str, int]:
+        """Return every key of the world's config; the seed is left out."""
+        config = await self._call("GET", "/config")
+        config.pop("seed", None)
+        return config
+
+    async def state(self) -> Json:
+        """Return the public world with its agents."""
+        return await self._call("GET", "/state")
+
+    async def agent(self, agent_id: str) -> Json:
+        """Return one agent with its private part.  Raises EngineError without the right to it."""
+        agent = await self._call("GET", f"/agent/{agent_id}")
+        if "private" not in agent:
+            raise EngineError(
+                f"the engine at {self.url} does not show the private view of {agent_id}: "
+                "set SIM_OPERATOR_KEY to the engine's operator key"
+            )
+        return agent
+
+    async def speech(self, turn: int) -> list[Json]:
+        """Return what was said in a sealed turn."""
+        return list((await self._call("GET", f"/speech/{turn}"))["messages"])
+
+    async def contract(self, contract_id: str) -> Json:
+        """Return one contract as the operator may see it."""
+        return await self._call("GET", f"/contract/{contract_id}")
+
+    async def contracts(self) -> list[Json]:
+        """Return every contract that ever was, page by page."""
+        found: list[Json] = []
+        after = ""
+        while True:
+            page = await self._call("GET", f"/contracts?limit=500{after}")
+            found.extend(page["contracts"])
+            if page.get("next_after") is None:
+                return found
+            after = f"&after={page['next_after']}"
+
+    async def sealed_turn(self, turn: int) -> Json:
+        """Return the stored answer of a sealed turn."""
+        return await self._call("GET", f"/turns/{turn}")
+
+    async def submit(self, turn: int, submissions: Sequence[Mapping[str, Any]]) -> Json:
+        """Submit a turn and return its answer; the same turn again has the same answer."""
+        body = orjson.dumps({"turn": turn, "submissions": submissions})
+        try:
+            return await self._call("POST", "/turn", body)
+        except EngineError as error:
+            if error.code in ("turn_sealed", "turn_out_of_order"):
+                raise EngineError(
+                    f"turn {turn} can not be submitted ({error}): somebody else has submitted "
+                    "turns to this world; only one orchestrator can drive it",
+                    code=error.code,
+                    status=error.status,
+                ) from None
+            raise
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        patience_seconds: float | None = None,
+    ) -> Json:
+        patience = self._patience if patience_seconds is None else patience_seconds
+        waited = 0.0
+        attempt = 0
+        while True:
+            try:
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    response = await self._http.request(method, path, content=body)
+            except TimeoutError:
+                trouble = EngineError(
+                    f"{method} {self.url}{path} was not answered in {ANSWER_SECONDS:.0f} seconds"
+                )
+            except AnswerTooLarge as error:
+                raise EngineError(f"{method} {self.url}{path}: {error}") from None
+            except httpx.TransportError as error:
+                trouble = EngineError(
+                    f"no engine at {self.url} ({error}): start one with `sim-engine serve`, "
+                    "or name another with ENGINE_URL"
+                )
+            else:
+                if response.status_code < 300:
+                    return self._json(response)
+                trouble = self._problem(method, path, response)
+                if response.status_code not in _AWAY or trouble.code == "halted":
+                    raise trouble
+            if waited >= patience:
+                raise trouble
+            pause = _PAUSES[min(attempt, len(_PAUSES) - 1)]
+            await asyncio.sleep(pause)
+            waited += pause
+            attempt += 1
+
+    def _json(self, response: httpx.Response) -> Json:
+        try:
+            found = orjson.loads(response.content)
+        except orjson.JSONDecodeError:
+            found = None
+        if not isinstance(found, dict):
+            raise EngineError(f"{self.url} does not answer like an engine: is ENGINE_URL right?")
+        return found
+
+    def _problem(self, method: str, path: str, response: httpx.Response) -> EngineError:
+        """Read an error in the form of RFC 9457."""
+        try:
+            problem = orjson.loads(response.content)
+        except orjson.JSONDecodeError:
+            problem = None
+        if not isinstance(problem, dict):
+            problem = {"detail": response.text[:200]}
+        places = "; ".join(
+            f"{error.get('loc')}: {error.get('message')}" for error in problem.get("errors") or ()
+        )
+        said = problem.get("detail") or problem.get("title") or response.reason_phrase
+        return EngineError(
+            f"{method} {path} was refused with {response.status_code}: {said}"
+            + (f" ({places})" if places else ""),
+            code=str(problem.get("code") or ""),
+            status=response.status_code,
+        )
