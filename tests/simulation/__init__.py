@@ -1,0 +1,1 @@
+"""A seeded workload, a second implementation of the rules, and the auditor that compares."""
