@@ -24,8 +24,8 @@ Trust = Annotated[int, Field(strict=True, ge=1, le=_MILLION)]
 class Config:
     """What a world may set for itself. Amounts are tokens, ``_bps`` basis points, windows turns.
 
-    The upper bounds are far beyond any economy worth running; they keep the mining difficulty inside 63 bits
-    and a turn's work finite.
+    The upper bounds are far beyond any economy worth running; they keep the mining difficulty
+    inside 63 bits and a turn's work finite.
     """
 
     initial_balance: Annotated[int, Field(strict=True, ge=0, le=MAX_AMOUNT)] = 50_000

@@ -1,8 +1,8 @@
 """The scalar types of the wire contract: strict integers, ids and texts with their bounds.
 
-Strict means that ``1.0``, ``true`` and ``"1"`` are no integers and ``null`` is no value. Bounds here are
-part of the shape of a request (a violation makes the whole request malformed); limits that depend on a
-world's config are rules and live in ``sim_engine.rules``.
+Strict means that ``1.0``, ``true`` and ``"1"`` are no integers and ``null`` is no value. Bounds
+here are part of the shape of a request (a violation makes the whole request malformed); limits that
+depend on a world's config are rules and live in ``sim_engine.rules``.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ BlockKind = Literal["mine", "stake", "burn"]
 class Omittable:
     """Marks ``T | None`` as a field that may be left out but, when sent, must be a ``T``.
 
-    ``None`` is what the code sees for a field that was left out; a ``null`` on the wire is refused like
-    any other wrong type, and the JSON Schema shows plain ``T``.
+    ``None`` is what the code sees for a field that was left out; a ``null`` on the wire is refused
+    like any other wrong type, and the JSON Schema shows plain ``T``.
     """
 
     def __get_pydantic_core_schema__(

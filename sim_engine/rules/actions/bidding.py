@@ -1,0 +1,37 @@
+"""Bids for unsold compute cores.  (rules §6, §7)"""
+
+from __future__ import annotations
+
+from sim_engine.rules.actions.checks import require_funds
+from sim_engine.rules.books import Reason
+from sim_engine.rules.in_hand import Turn
+from sim_engine.rules.rejections import RejectionCode, require
+from sim_engine.rules.state import Agent
+from sim_engine.types.actions import BidCore
+
+
+def bid_core(turn: Turn, agent: Agent, action: BidCore) -> None:
+    """Hold tokens for sealed unit bids in this turn's auction."""
+    # CHECK
+    world = turn.world
+    config = world.config
+    require(
+        action.quantity <= config.core_count,
+        RejectionCode.INVALID_TERMS,
+        f"a bid for {action.quantity} cores: there are only {config.core_count}",
+    )
+    require(
+        bool(world.unsold_cores),
+        RejectionCode.NO_CORE_FOR_SALE,
+        "every core has an owner; propose a forward contract to one of them",
+    )
+    require(
+        action.amount >= config.core_reserve,
+        RejectionCode.BELOW_RESERVE,
+        f"a bid of {action.amount} is below the reserve of {config.core_reserve} tokens a core",
+    )
+    held = action.amount * action.quantity
+    require_funds(agent, held, f"a bid of {action.quantity} × {action.amount}")
+    # EFFECT
+    world.books.move(agent.liquid, agent.bid, held, Reason.BID, turn.reference)
+    turn.unit_bids.setdefault(agent, []).extend([action.amount] * action.quantity)

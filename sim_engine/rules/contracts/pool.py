@@ -1,0 +1,113 @@
+"""Pools: block rewards shared among members.  (rules §10)"""
+
+from __future__ import annotations
+
+from sim_engine.rules.books import Reason
+from sim_engine.rules.contracts import endings
+from sim_engine.rules.contracts.kind import ContractKind
+from sim_engine.rules.in_hand import Turn
+from sim_engine.rules.lotteries import Weights
+from sim_engine.rules.numbers import BPS, apportion
+from sim_engine.rules.rejections import RejectionCode, require
+from sim_engine.rules.state import Agent, Block, Contract, World
+from sim_engine.types.actions import Proposal, ProposePool
+from sim_engine.types.terms import PoolTerms
+
+
+class Pool(ContractKind[PoolTerms]):
+    """The proposer and all members share each reward of the pool's kinds that one of them wins."""
+
+    terms_type = PoolTerms
+
+    def check_terms(self, world: World, proposal: Proposal, terms: PoolTerms) -> None:
+        """Reject what a pool can not have."""
+        assert isinstance(proposal, ProposePool)
+        invalid = RejectionCode.INVALID_TERMS
+        require(
+            len(set(terms.members)) == len(terms.members),
+            invalid,
+            "members names an agent twice; name each once",
+        )
+        require(
+            len(set(terms.kinds)) == len(terms.kinds),
+            invalid,
+            "kinds names a kind twice; name each once",
+        )
+        require(
+            proposal.proposer_collateral == 0 and proposal.counterparty_collateral == 0,
+            invalid,
+            "a pool takes no collateral from its members; leave the collaterals out",
+        )
+        require(
+            proposal.counterparty in (None, terms.members[0]),
+            invalid,
+            "the counterparty of a pool is the first of its members; name that one or none",
+        )
+
+    def check_split(self, proposer: Agent, terms: PoolTerms) -> None:
+        """Reject a split that names others than the members, or does not add up."""
+        if isinstance(terms.split, str):
+            return
+        require(
+            terms.split.keys() == {proposer.agent_id, *terms.members},
+            RejectionCode.INVALID_TERMS,
+            "a split names the proposer and every member, and nobody else",
+        )
+        total = sum(terms.split.values())
+        require(
+            total == BPS,
+            RejectionCode.INVALID_TERMS,
+            f"the parts of a split add up to {total} basis points; they must add up to {BPS}",
+        )
+
+    def activate(self, turn: Turn, contract: Contract) -> None:
+        """Enter the pool for every member and kind."""
+        for member in contract.members:
+            for kind in self.terms(contract).kinds:
+                turn.world.pools[member.agent_id, kind] = contract
+
+    def advance(self, turn: Turn, contract: Contract) -> None:
+        """Settle the pool when it is due."""
+        if turn.number != contract.due_turn:
+            return
+        for member in contract.members:
+            for kind in self.terms(contract).kinds:
+                del turn.world.pools[member.agent_id, kind]
+        endings.settle(turn, contract)
+
+
+def require_no_other_pool(world: World, agent: Agent, terms: PoolTerms) -> None:
+    """Reject with ``already_in_pool`` an agent that is in an active pool of one of the kinds."""
+    for kind in terms.kinds:
+        pool = world.pools.get((agent.agent_id, kind))
+        require(
+            pool is None,
+            RejectionCode.ALREADY_IN_POOL,
+            f"{agent.agent_id} is in an active pool for {kind} blocks"
+            f" ({pool.contract_id if pool else ''}); wait for its end or leave the kind out",
+        )
+
+
+def share_reward(turn: Turn, block: Block, winner: Agent, weights: Weights) -> None:
+    """Share a block's reward and fees with the winner's pool, if it has one since before this turn.
+
+    ``weights`` are the validation weights of the block's lottery. The shares go from the winner to
+    the others even where that deepens the winner's debt.
+    """
+    pool = turn.world.pools.get((winner.agent_id, block.kind))
+    if pool is None or pool.activated_turn == turn.number:
+        return
+    assert isinstance(pool.terms, PoolTerms)
+    split = pool.terms.split
+    if split == "equal":
+        parts = [1 for _ in pool.members]
+    elif split == "weight":
+        parts = [weights.get(member, 0) for member in pool.members]
+    else:
+        assert isinstance(split, dict)
+        parts = [split[member.agent_id] for member in pool.members]
+    for member, share in zip(pool.members, apportion(block.reward, parts), strict=True):
+        if member is not winner:
+            turn.world.books.move(
+                winner.liquid, member.liquid, share, Reason.POOL_SHARE, pool.contract_id
+            )

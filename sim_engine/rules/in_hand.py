@@ -1,0 +1,96 @@
+"""The turn in hand: what was submitted for it, and what its phases leave for one another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sim_engine.rules.rejections import Rejected
+from sim_engine.rules.state import Agent, Block, Contract, World
+from sim_engine.types.actions import Action
+from sim_engine.types.conditions import ActionType
+from sim_engine.types.requests import Inference
+
+
+@dataclass(slots=True)
+class Bill:
+    """What one agent's inference cost it in this turn."""
+
+    agent: Agent
+    billed_tokens: int
+    fee: int
+    """Tokens paid to ``cores``."""
+
+
+@dataclass(slots=True)
+class Dividend:
+    """What an owned core paid to its owner in this turn."""
+
+    core_id: int
+    owner: str
+    amount: int
+
+
+@dataclass(slots=True)
+class Submitted:
+    """Everything that was handed in for a turn, resolved to the agents of the world.
+
+    ``actions`` is flat, in the order of the receipts: those of the request first, queued ones after
+    them. ``plan`` holds, for each agent that acts, the places of its actions in that list, in its
+    own order.
+    """
+
+    actions: list[Action]
+    plan: dict[Agent, list[int]]
+    inference: list[tuple[Agent, Inference]]
+
+
+@dataclass(slots=True, eq=False)
+class Turn:
+    """One turn while its phases run. Only the phases of ``rules.turn`` write to it."""
+
+    world: World
+    number: int
+    submitted: Submitted
+    outcomes: list[Rejected | None] = field(init=False)
+    """What became of each action: None if it was applied."""
+    seq: int = 0
+    """Place of the action in hand in ``submitted.actions``."""
+
+    bills: list[Bill] = field(default_factory=list)
+    billed_tokens: int = 0
+    inference_fees: dict[Agent, int] = field(default_factory=dict)
+    dividends: list[Dividend] = field(default_factory=list)
+    mines: dict[Agent, int] = field(default_factory=dict)
+    """Applied ``mine`` actions by agent."""
+    workers: dict[Agent, None] = field(default_factory=dict)
+    speeches: list[tuple[Agent, str]] = field(default_factory=list)
+    speech_counts: dict[Agent, int] = field(default_factory=dict)
+    unit_bids: dict[Agent, list[int]] = field(default_factory=dict)
+    """The amounts of an agent's unit bids, numbered from 0 in the order of bidding (rules §7)."""
+    blocks: list[Block] = field(default_factory=list)
+    changed_agents: set[Agent] = field(default_factory=set)
+    """Agents with a change that is no movement of tokens."""
+    changed_contracts: dict[int, Contract] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Begin with nothing rejected."""
+        self.outcomes = [None] * len(self.submitted.actions)
+
+    @property
+    def reference(self) -> str:
+        """The action in hand as the reference of an entry."""
+        return f"action:{self.seq}"
+
+    def applied(self, agent: Agent, action_type: ActionType) -> int:
+        """Count the agent's applied actions of a type, once all have acted."""
+        return sum(
+            self.outcomes[seq] is None and self.submitted.actions[seq].type == action_type
+            for seq in self.submitted.plan.get(agent, ())
+        )
+
+    def all_changed_agents(self) -> list[Agent]:
+        """List the agents that differ from before the turn, in roster order."""
+        owners = {account.owner for account in self.world.books.touched}
+        owners.discard(None)
+        changed = self.changed_agents.union(agent for agent in owners if agent is not None)
+        return sorted(changed, key=lambda agent: agent.position)

@@ -1,0 +1,46 @@
+"""Who pays for thinking, and who is paid for it.  (rules §5)"""
+
+from __future__ import annotations
+
+from sim_engine.rules.books import Reason
+from sim_engine.rules.in_hand import Bill, Dividend, Turn
+from sim_engine.rules.numbers import apportion, portion
+
+
+def bill_inference(turn: Turn) -> None:
+    """Bill what all agents used above the commons to those who used more than their part of it.
+
+    The fee is charged even into debt: thinking is never refused.
+    """
+    world = turn.world
+    config = world.config
+    used = sorted(turn.submitted.inference, key=lambda usage: usage[0].position)
+    excess = sum(usage.output_tokens for _, usage in used) - world.commons
+    if excess <= 0:
+        return
+    overuse = [max(0, usage.output_tokens - config.commons_per_agent) for _, usage in used]
+    for (agent, _), billed_tokens in zip(used, apportion(excess, overuse), strict=True):
+        if billed_tokens == 0:
+            continue
+        fee = portion(billed_tokens, config.inference_price_bps)
+        world.books.move(agent.liquid, world.books.cores, fee, Reason.INFERENCE)
+        turn.bills.append(Bill(agent, billed_tokens, fee))
+        turn.inference_fees[agent] = fee
+    turn.billed_tokens = excess
+
+
+def pay_dividends(turn: Turn) -> None:
+    """Pay the collected inference fees to the cores, in equal parts; what can not be split stays.
+
+    The part of a core without an owner is destroyed.
+    """
+    world = turn.world
+    books = world.books
+    each = books.cores.balance // world.config.core_count
+    for core in world.cores:
+        reference = f"core:{core.core_id}"
+        if core.owner is None:
+            books.move(books.cores, books.destroyed, each, Reason.UNOWNED_DIVIDEND, reference)
+        else:
+            books.move(books.cores, core.owner.liquid, each, Reason.DIVIDEND, reference)
+            turn.dividends.append(Dividend(core.core_id, core.owner.agent_id, each))

@@ -1,0 +1,80 @@
+"""The three lotteries for blocks: by power, by aged stake, by burnt tokens.  (rules §9)"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from itertools import accumulate
+
+from sim_engine.rules.numbers import BPS, DRAW_BITS, DrawFamily, pick, portion
+from sim_engine.rules.state import Agent, World
+from sim_engine.types.config import Config
+
+Weights = dict[Agent, int]
+"""Positive weights by agent, in roster order."""
+
+
+def stake_age(agent: Agent, turn: int, config: Config) -> int:
+    """Return the age of an agent's stake (turns), capped; 0 without a stake."""
+    if agent.staked == 0:
+        return 0
+    return min(turn - agent.stake_since, config.stake_age_cap)
+
+
+def mining_power(world: World, mines: dict[Agent, int]) -> Weights:
+    """Weigh the miners: their applied mine actions, raised by study."""
+    config = world.config
+    return {
+        agent: portion(
+            mines[agent] * config.mine_power, BPS + config.mine_bonus_bps * agent.study_level
+        )
+        for agent in sorted(mines, key=lambda agent: agent.position)
+    }
+
+
+def stake_weights(world: World, turn: int) -> Weights:
+    """Weigh the stakers: stake times age."""
+    config = world.config
+    return {
+        agent: weight
+        for agent in world.roster
+        if agent.stake.balance and (weight := agent.stake.balance * stake_age(agent, turn, config))
+    }
+
+
+def burn_weights(world: World) -> Weights:
+    """Weigh the burners: their burn scores."""
+    return {agent: agent.burn_score for agent in world.roster if agent.burn_score}
+
+
+def race(world: World, turn: int, power: Weights) -> list[Agent]:
+    """Run the mining race: the solvers of the first slot that has any, in roster order.
+
+    An agent solves a slot with the chance power / (difficulty × slots).
+    """
+    slots = world.config.mine_slots
+    hardness = world.mine_difficulty * slots
+    targets = [(agent, agent.drawn, weight << DRAW_BITS) for agent, weight in power.items()]
+    for slot in range(slots):
+        draws = DrawFamily("mine", world.seed, turn, slot, world.tip.hash)
+        solvers = [
+            agent for agent, drawn, target in targets if draws.draw(drawn) * hardness < target
+        ]
+        if solvers:
+            return solvers
+    return []
+
+
+def draw_winner(
+    world: World,
+    turn: int,
+    kind: str,
+    rate_bps: int,
+    weights: Weights,
+    mine_hash: str,
+) -> Agent | None:
+    """Draw who makes a stake or burn block on a mine block, or that nobody does."""
+    if not weights or pick(BPS, f"{kind}?", world.seed, turn, mine_hash) >= rate_bps:
+        return None
+    running_sums = list(accumulate(weights.values()))
+    x = pick(running_sums[-1], kind, world.seed, turn, mine_hash)
+    return list(weights)[bisect_right(running_sums, x)]

@@ -1,0 +1,77 @@
+"""Integers, hashes and draws: the arithmetic that every other rule is written in.  (rules §1)"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Final
+
+BPS: Final = 10_000
+"""Basis points in a whole: a ratio r is applied as ``amount * r // BPS``."""
+
+DRAW_BITS: Final = 256
+"""Width of a draw: a SHA-256 digest read as a big-endian integer."""
+
+
+def field(value: int | str) -> bytes:
+    """Encode a hashed field: its decimal or text form in UTF-8 after a 4-byte big-endian length."""
+    text = str(value).encode()
+    return len(text).to_bytes(4, "big") + text
+
+
+def H(*fields: int | str) -> str:  # noqa: N802 - the name that the rules give it
+    """Hash the fields to 64 hexadecimal digits.  (rules §1)"""
+    return sha256(b"".join(map(field, fields))).hexdigest()
+
+
+def draw(*fields: int | str) -> int:
+    """Draw an integer that is uniform on 0 … 2^256 - 1 and fixed by the fields.  (rules §1)"""
+    return int.from_bytes(sha256(b"".join(map(field, fields))).digest(), "big")
+
+
+def pick(n: int, *fields: int | str) -> int:
+    """Pick an integer that is uniform on 0 … n - 1 and fixed by the fields.  (rules §1)"""
+    return draw(*fields) * n >> DRAW_BITS
+
+
+class DrawFamily:
+    """Draws that differ in their last field only, as one lottery's draws for all its agents do.
+
+    The common fields are hashed once; ``DrawFamily(a, b).draw(field(c))`` equals ``draw(a, b, c)``.
+    """
+
+    __slots__ = ("_common",)
+
+    def __init__(self, *common: int | str) -> None:
+        """Hash the fields that all draws of the family share."""
+        self._common = sha256(b"".join(map(field, common)))
+
+    def draw(self, last: bytes) -> int:
+        """Finish a draw with an encoded last field (see ``field``)."""
+        state = self._common.copy()
+        state.update(last)
+        return int.from_bytes(state.digest(), "big")
+
+
+def portion(amount: int, ratio_bps: int) -> int:
+    """Take a ratio (basis points) of an amount, rounded down."""
+    return amount * ratio_bps // BPS
+
+
+def apportion(total: int, weights: Sequence[int]) -> list[int]:
+    """Split an integer exactly among weights, largest remainder first.  (rules §1)
+
+    ``weights`` come in roster order, which decides ties. Returns one share a weight; they add up to
+    ``total``, or are all 0 where no weight is positive.
+    """
+    whole = sum(weights)
+    if whole == 0:
+        return [0] * len(weights)
+    shares = [total * weight // whole for weight in weights]
+    left_over = total - sum(shares)
+    if left_over:
+        # sorted() is stable: equal remainders stay in roster order.
+        by_remainder = sorted(range(len(weights)), key=lambda i: -(total * weights[i] % whole))
+        for i in by_remainder[:left_over]:
+            shares[i] += 1
+    return shares

@@ -1,0 +1,60 @@
+"""Two kinds of failure: a broken rule is data, a broken invariant is a bug."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class RejectionCode(StrEnum):
+    """Why an action was rejected: the name of the rule that it broke.  (rules §6)
+
+    The order is the order in which the rules are checked; an action that breaks several is named by
+    the first.
+    """
+
+    ACTION_POINTS_EXHAUSTED = "action_points_exhausted"
+    ONCE_PER_TURN = "once_per_turn"
+    SPEECH_LIMIT = "speech_limit"
+    TOO_LONG = "too_long"
+    INVALID_TERMS = "invalid_terms"
+    UNKNOWN_AGENT = "unknown_agent"
+    UNKNOWN_CONTRACT = "unknown_contract"
+    SELF_DEALING = "self_dealing"
+    NOT_A_PARTY = "not_a_party"
+    WRONG_ROLE = "wrong_role"
+    CONTRACT_NOT_OPEN = "contract_not_open"
+    CONTRACT_NOT_ACTIVE = "contract_not_active"
+    CONTRACT_NOT_DISPUTED = "contract_not_disputed"
+    SETTLEMENT_IS_AUTOMATIC = "settlement_is_automatic"
+    ALREADY_SIGNED = "already_signed"
+    ALREADY_CONFIRMED = "already_confirmed"
+    NO_CORE_FOR_SALE = "no_core_for_sale"
+    BELOW_RESERVE = "below_reserve"
+    MAX_STUDY_LEVEL = "max_study_level"
+    INSUFFICIENT_STAKE = "insufficient_stake"
+    ALREADY_IN_POOL = "already_in_pool"
+    TOO_MANY_CONTRACTS = "too_many_contracts"
+    INSUFFICIENT_FUNDS = "insufficient_funds"
+
+
+class Rejected(Exception):
+    """An action broke a rule: nothing moved, and the agent is told what to do about it.
+
+    ``code`` names the rule; ``message`` is a sentence for the agent with the numbers that decided.
+    """
+
+    def __init__(self, code: RejectionCode, message: str) -> None:
+        """Name the rule and say what the agent can do."""
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+
+
+class InvariantViolation(Exception):
+    """Something that can not happen did: the engine must stop, not answer."""
+
+
+def require(holds: bool, code: RejectionCode, message: str) -> None:
+    """Reject the action with the code and the message unless the condition holds."""
+    if not holds:
+        raise Rejected(code, message)
