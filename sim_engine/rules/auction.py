@@ -23,7 +23,7 @@ def run_auction(turn: Turn) -> None:
     price = max(world.config.core_reserve, losing[0][0] if losing else 0)
     for core, (_, winner) in zip(unsold, ranked, strict=False):
         books.move(winner.bid, books.destroyed, price, Reason.CORE_SALE, f"core:{core.core_id}")
-        core.owner = winner
+        turn.hand_over(core, winner)
     for agent in sorted(turn.unit_bids, key=lambda agent: agent.position):
         books.move(agent.bid, agent.liquid, agent.bid.balance, Reason.BID_RETURN)
 

@@ -120,7 +120,7 @@ def _block(world: World, turn: int, kind: BlockKind, parent: Block, producer: Ag
 
 
 def _reward(turn: Turn, block: Block, weights: Weights) -> None:
-    """Pay a canonical block: the minted reward, to a mine block all fees, then the pool's shares."""
+    """Pay a canonical block: the minted reward, all fees if it is mined, the pool's shares."""
     world = turn.world
     config = world.config
     books = world.books

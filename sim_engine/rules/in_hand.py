@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from sim_engine.rules.rejections import Rejected
-from sim_engine.rules.state import Agent, Block, Contract, World
+from sim_engine.rules.state import Agent, Block, Contract, Core, World
 from sim_engine.types.actions import Action
 from sim_engine.types.conditions import ActionType
 from sim_engine.types.requests import Inference
@@ -71,6 +71,7 @@ class Turn:
     changed_agents: set[Agent] = field(default_factory=set)
     """Agents with a change that is no movement of tokens."""
     changed_contracts: dict[int, Contract] = field(default_factory=dict)
+    changed_cores: dict[int, Core] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Begin with nothing rejected."""
@@ -80,6 +81,11 @@ class Turn:
     def reference(self) -> str:
         """The action in hand as the reference of an entry."""
         return f"action:{self.seq}"
+
+    def hand_over(self, core: Core, owner: Agent) -> None:
+        """Give a core to an agent."""
+        core.owner = owner
+        self.changed_cores[core.core_id] = core
 
     def applied(self, agent: Agent, action_type: ActionType) -> int:
         """Count the agent's applied actions of a type, once all have acted."""

@@ -11,7 +11,7 @@ from sim_engine.rules.books import Account, Books
 from sim_engine.rules.rejections import Rejected, RejectionCode
 from sim_engine.types.config import Config
 from sim_engine.types.fields import BlockKind, Settlement
-from sim_engine.types.terms import Terms
+from sim_engine.types.terms import PoolTerms, Terms
 
 ContractType = Literal["loan", "forward", "service", "insurance", "information_sale", "pool"]
 ContractStatus = Literal[
@@ -226,6 +226,17 @@ class World:
     def unsold_cores(self) -> list[Core]:
         """Cores without an owner, in ascending id."""
         return [core for core in self.cores if core.owner is None]
+
+    def admit(self, contract: Contract) -> None:
+        """Take up an open contract that was read back, with its signatures and its pool."""
+        self.open_contracts[contract.number] = contract
+        for member in contract.members:
+            if member.agent_id in contract.signatures:
+                member.open_contracts += 1
+        if isinstance(contract.terms, PoolTerms) and contract.status == "active":
+            for member in contract.members:
+                for kind in contract.terms.kinds:
+                    self.pools[member.agent_id, kind] = contract
 
     def agent(self, agent_id: str) -> Agent:
         """Return an agent by its id, or reject with ``unknown_agent``."""

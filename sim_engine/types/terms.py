@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from dataclasses import asdict
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from sim_engine.types.conditions import Condition
@@ -94,3 +95,23 @@ class PoolTerms:
 
 
 Terms = LoanTerms | ForwardTerms | ServiceTerms | InsuranceTerms | InformationTerms | PoolTerms
+
+TERMS_ADAPTERS: Final[dict[str, TypeAdapter[Terms]]] = {
+    "loan": TypeAdapter(LoanTerms),
+    "forward": TypeAdapter(ForwardTerms),
+    "service": TypeAdapter(ServiceTerms),
+    "insurance": TypeAdapter(InsuranceTerms),
+    "information_sale": TypeAdapter(InformationTerms),
+    "pool": TypeAdapter(PoolTerms),
+}
+"""Reads terms back, by contract type."""
+
+
+def as_written(terms: Terms) -> dict[str, Any]:
+    """Write terms as they came over the wire: fields that were left out stay out."""
+    written: dict[str, Any] = asdict(terms, dict_factory=_without_none)
+    return written
+
+
+def _without_none(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: value for name, value in fields if value is not None}

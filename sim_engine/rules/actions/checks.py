@@ -7,7 +7,7 @@ from sim_engine.rules.state import Agent, World
 
 
 def require_funds(agent: Agent, amount: int, purpose: str) -> None:
-    """Reject with ``insufficient_funds`` an amount (tokens) that the agent can not pay.  (rules §2)"""
+    """Reject with ``insufficient_funds`` what the agent can not pay (tokens).  (rules §2)"""
     if not agent.can_pay(amount):
         raise Rejected(
             RejectionCode.INSUFFICIENT_FUNDS,

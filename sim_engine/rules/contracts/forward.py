@@ -58,5 +58,5 @@ def _deliver_core(turn: Turn, contract: Contract, seller: Agent, core_id: int, p
         turn.world.books.move(
             buyer.liquid, seller.liquid, price, Reason.PRICE, contract.contract_id
         )
-        core.owner = buyer
+        turn.hand_over(core, buyer)
         endings.settle(turn, contract)

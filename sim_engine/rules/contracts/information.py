@@ -38,15 +38,20 @@ class InformationSale(Promise[InformationTerms]):
         return self.terms(contract).price
 
 
+def buyer_of(sale: Contract) -> Agent:
+    """Return the buyer of an information sale."""
+    assert isinstance(sale.terms, InformationTerms)
+    return sale.other(sale.party(sale.terms.seller))
+
+
 def may_read_content(contract: Contract, reader: Agent) -> bool:
     """Tell whether an agent may read what a sale sells.
 
     Its seller always, its buyer from activation, its arbitrator from a dispute; nobody else.
     """
     assert isinstance(contract.terms, InformationTerms)
-    seller = contract.party(contract.terms.seller)
-    if reader is seller:
+    if reader is contract.party(contract.terms.seller):
         return True
-    if reader is contract.other(seller):
+    if reader is buyer_of(contract):
         return contract.activated_turn is not None
     return reader is contract.arbitrator and contract.dispute is not None

@@ -1,0 +1,115 @@
+"""From the bytes of a request to what the rules and the ledger take in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import orjson
+from pydantic import TypeAdapter, ValidationError
+
+from sim_engine.errors import Malformed
+from sim_engine.ledger.journal import Intake
+from sim_engine.rules.in_hand import Submitted
+from sim_engine.rules.state import Agent, World
+from sim_engine.types.actions import Action
+from sim_engine.types.requests import Inference, TurnRequest
+from sim_engine.validation import PlacedError, describe_validation_errors
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Pending:
+    """An action that waits for the next turn."""
+
+    pending_id: int
+    agent: Agent
+    action: Action
+    payload: str
+
+
+def parse(body: bytes, adapter: TypeAdapter[T]) -> tuple[Any, T]:
+    """Parse and validate a body.
+
+    Returns the plain JSON value beside the validated request, because the ledger keeps actions as
+    they were submitted. Raises Malformed, which names each place that is wrong.
+    """
+    try:
+        # orjson refuses NaN, lone surrogates and endless nesting, and reads integers beyond 64 bits
+        # as floats, which the strict types refuse.
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Malformed(f"the body is not JSON: {error}", [_at([], str(error))]) from None
+    try:
+        return value, adapter.validate_python(value)
+    except ValidationError as error:
+        raise Malformed(
+            "the body does not have the shape of this request; see errors",
+            [dict(one) for one in describe_validation_errors(error)],
+        ) from None
+
+
+def canonical_payload(action: Any) -> str:
+    """Write an action as it was submitted, with its keys in order."""
+    return orjson.dumps(action, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def take_in(world: World, value: Any, request: TurnRequest, pending: Sequence[Pending]) -> Intake:
+    """Resolve a valid request to the agents of a world; what waits in the pool comes after it.
+
+    Raises Malformed for an agent that is unknown or there twice.
+    """
+    actions: list[Action] = []
+    payloads: list[str] = []
+    agent_ids: list[str] = []
+    plan: dict[Agent, list[int]] = {}
+    inference: list[tuple[Agent, Inference]] = []
+    seen: set[str] = set()
+    errors: list[dict[str, Any]] = []
+    for place, (submission, raw) in enumerate(
+        zip(request.submissions, value["submissions"], strict=True)
+    ):
+        agent_id = submission.agent_id
+        agent = world.agents.get(agent_id)
+        if agent is None or agent_id in seen:
+            errors.append(_wrong_agent(place, known=agent is not None))
+            continue
+        seen.add(agent_id)
+        count = len(submission.actions)
+        if count:
+            first = len(actions)
+            plan[agent] = list(range(first, first + count))
+            actions += submission.actions
+            payloads += [canonical_payload(action) for action in raw["actions"]]
+            agent_ids += [agent_id] * count
+        if submission.inference is not None:
+            inference.append((agent, submission.inference))
+    if errors:
+        raise Malformed("some submissions name no agent of this world, or one twice", errors)
+    for waiting in pending:
+        plan.setdefault(waiting.agent, []).append(len(actions))
+        actions.append(waiting.action)
+        payloads.append(waiting.payload)
+        agent_ids.append(waiting.agent.agent_id)
+    return Intake(
+        Submitted(actions, plan, inference),
+        [(submission.agent_id, len(submission.actions)) for submission in request.submissions],
+        payloads,
+        agent_ids,
+        [waiting.pending_id for waiting in pending],
+    )
+
+
+def _wrong_agent(place: int, *, known: bool) -> dict[str, Any]:
+    said = (
+        "this agent has a submission already; put all its actions into one"
+        if known
+        else "there is no such agent; GET /state lists the roster"
+    )
+    return _at(["submissions", place, "agent_id"], said)
+
+
+def _at(place: list[str | int], message: str) -> dict[str, Any]:
+    return dict(PlacedError(loc=place, message=message))

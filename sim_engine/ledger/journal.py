@@ -1,0 +1,203 @@
+"""A processed turn written up as the rows that are stored for it, sealed.
+
+The engine commits these rows; the verifier writes them up again from a replay and compares. There
+is one way from a turn to its rows, so that both mean the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from sim_engine.ledger import rows
+from sim_engine.ledger.metrics import contracts_by_status, metrics_row
+from sim_engine.ledger.rows import Row
+from sim_engine.ledger.seal import digest_rows, seal
+from sim_engine.rules.in_hand import Submitted, Turn
+from sim_engine.rules.state import World
+
+
+@dataclass(slots=True)
+class Intake:
+    """What a turn took in: resolved for the rules, and as it is stored.
+
+    ``payloads`` and ``agent_ids`` go with ``submitted.actions``, one for each.
+    """
+
+    submitted: Submitted
+    submissions: list[tuple[str, int]]
+    """(agent id, number of its own actions) in the order of the request."""
+    payloads: list[str]
+    """Each action as it was submitted, as canonical JSON."""
+    agent_ids: list[str]
+    queued_ids: list[int]
+    """Ids of the actions from the pending pool, which are the last of all."""
+
+    @property
+    def requested(self) -> int:
+        """How many actions came with the request itself."""
+        return len(self.payloads) - len(self.queued_ids)
+
+    def request_hash(self) -> str:
+        """Hash what the request said, so that the same request is known again."""
+        inference = [
+            (a.agent_id, u.model, u.prompt_tokens, u.output_tokens, u.duration_ms)
+            for a, u in self.submitted.inference
+        ]
+        own = self.payloads[: self.requested]
+        return digest_rows([tuple(self.submissions), tuple(own), tuple(inference)])
+
+
+@dataclass(slots=True)
+class SealedTurn:
+    """All rows of a turn by table, in the order of the columns."""
+
+    turn: int
+    turn_hash: str
+    appended: dict[str, list[Row]]
+    """Rows of history, by table."""
+    agents: list[Row]
+    """Agents that the turn changed (see ``rows.agent_row``)."""
+    cores: list[Row]
+    contracts: list[Row]
+    taken: list[int]
+    """Ids that left the pending pool."""
+
+
+HISTORY: Final = (
+    "submissions",
+    "actions",
+    "inference",
+    "entries",
+    "blocks",
+    "speech_log",
+    "turn_metrics",
+)
+"""The tables of history that a seal covers row by row; ``turns`` holds the seal itself."""
+
+
+def write_up(turn: Turn, intake: Intake) -> SealedTurn:
+    """Write a processed turn up and seal it; sets ``world.turn_hash``."""
+    world = turn.world
+    appended = {
+        "submissions": [
+            (turn.number, seq, agent_id, count)
+            for seq, (agent_id, count) in enumerate(intake.submissions)
+        ],
+        "actions": _action_rows(turn, intake),
+        "inference": _inference_rows(turn),
+        "entries": world.books.entries,
+        "blocks": [rows.block_row(block, seq) for seq, block in enumerate(turn.blocks)],
+        "speech_log": [
+            (turn.number, seq, agent.agent_id, message)
+            for seq, (agent, message) in enumerate(turn.speeches)
+        ],
+        "turn_metrics": [metrics_row(turn)],
+    }
+    agents = [rows.agent_row(agent) for agent in turn.all_changed_agents()]
+    cores = [
+        (core.core_id, core.owner and core.owner.agent_id)
+        for _, core in sorted(turn.changed_cores.items())
+    ]
+    contracts = [
+        rows.contract_row(contract) for _, contract in sorted(turn.changed_contracts.items())
+    ]
+    state = _turn_state(turn, intake.request_hash())
+    covered = {**appended, "agents": agents, "cores": cores, "contracts": contracts}
+    digests = {name: digest_rows(covered[name]) for name in covered}
+    digests["turns"] = digest_rows([state])
+    world.turn_hash = seal(turn.number, world.turn_hash, digests)
+    appended["turns"] = [(turn.number, world.turn_hash, *state, rows.to_json(digests))]
+    return SealedTurn(
+        turn.number, world.turn_hash, appended, agents, cores, contracts, intake.queued_ids
+    )
+
+
+def write_up_genesis(world: World, config_rows: list[Row]) -> SealedTurn:
+    """Write the genesis of a world up and seal it as turn 0; sets ``world.turn_hash``."""
+    appended: dict[str, list[Row]] = {
+        "config": config_rows,
+        "entries": list(world.books.entries),
+        "blocks": [rows.block_row(world.tip, 0)],
+    }
+    agents = [rows.new_agent_row(agent) for agent in world.roster]
+    cores: list[Row] = [(core.core_id, None) for core in world.cores]
+    books = world.books
+    state = (
+        *("", 0, world.commons, 0, 0, "[]"),
+        *(account.balance for account in (books.issuance, books.destroyed)),
+        *(account.balance for account in (books.fees, books.cores)),
+        *(world.tip.hash, world.mine_difficulty, 0, "{}"),
+    )
+    covered = {**appended, "agents": agents, "cores": cores, "turns": [state]}
+    digests = {name: digest_rows(covered[name]) for name in covered}
+    world.turn_hash = seal(0, "", digests)
+    appended["turns"] = [(0, world.turn_hash, *state, rows.to_json(digests))]
+    return SealedTurn(0, world.turn_hash, appended, agents, cores, [], [])
+
+
+def _turn_state(turn: Turn, request_hash: str) -> Row:
+    """Write the row of ``turns`` less its turn, its hash and the digests that the hash covers."""
+    world = turn.world
+    books = world.books
+    dividends = [[paid.core_id, paid.owner, paid.amount] for paid in turn.dividends]
+    return (
+        request_hash,
+        sum(usage.output_tokens for _, usage in turn.submitted.inference),
+        world.commons,
+        turn.billed_tokens,
+        sum(turn.inference_fees.values()),
+        rows.in_order(dividends),
+        books.issuance.balance,
+        books.destroyed.balance,
+        books.fees.balance,
+        books.cores.balance,
+        world.tip.hash,
+        world.mine_difficulty,
+        world.last_contract,
+        rows.to_json(contracts_by_status(world)),
+    )
+
+
+def _action_rows(turn: Turn, intake: Intake) -> list[Row]:
+    number = turn.number
+    queued_ids = [None] * intake.requested + intake.queued_ids
+    written: list[Row] = []
+    for seq, (agent_id, action, payload, rejected, queued) in enumerate(
+        zip(
+            intake.agent_ids,
+            intake.submitted.actions,
+            intake.payloads,
+            turn.outcomes,
+            queued_ids,
+            strict=True,
+        )
+    ):
+        outcome = (
+            ("applied", None, None)
+            if rejected is None
+            else ("rejected", rejected.code.value, rejected.message)
+        )
+        written.append((number, seq, agent_id, action.type, payload, *outcome, action.fee, queued))
+    return written
+
+
+def _inference_rows(turn: Turn) -> list[Row]:
+    bills = {bill.agent: bill for bill in turn.bills}
+    written: list[Row] = []
+    for seq, (agent, usage) in enumerate(turn.submitted.inference):
+        bill = bills.get(agent)
+        billed = (bill.billed_tokens, bill.fee) if bill else (0, 0)
+        written.append(
+            (
+                turn.number,
+                agent.agent_id,
+                usage.model,
+                usage.prompt_tokens,
+                usage.output_tokens,
+                *billed,
+                usage.duration_ms,
+                seq,
+            )
+        )
+    return written

@@ -1,0 +1,213 @@
+"""The reading side of the ledger: pages of history, as plain values for JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from sqlalchemy import Connection, Select, Table, or_, select, tuple_
+
+from sim_engine.ledger import rows, tables
+
+JSON_METRICS: Final = ("issued_by_reason", "destroyed_by_reason", "contracts_by_status")
+
+
+def turn_answer(connection: Connection, turn: int) -> dict[str, Any] | None:
+    """Rebuild the answer of a sealed turn from its rows; None if it is not sealed."""
+    found = _rows(connection, select(tables.turns).where(tables.turns.c.turn == turn))
+    if not found:
+        return None
+    actions = connection.execute(_of_turn(tables.actions, turn)).all()
+    blocks = connection.execute(_of_turn(tables.blocks, turn)).all()
+    return answer(found[0], actions, blocks)
+
+
+def answer(turn: dict[str, Any], actions: Iterable[Any], blocks: Iterable[Any]) -> dict[str, Any]:
+    """Write the answer of a turn from its row and from whole rows of its actions and blocks."""
+    issued = -turn["issuance"]
+    return {
+        "turn": turn["turn"],
+        "turn_hash": turn["turn_hash"],
+        "receipts": _receipts(actions),
+        "blocks": [_block_of_turn(block) for block in blocks],
+        "billing": {
+            "output_tokens": turn["output_tokens"],
+            "commons": turn["commons"],
+            "billed_tokens": turn["billed_tokens"],
+            "fees": turn["inference_fees"],
+            "dividends": [
+                {"core_id": core_id, "owner": owner, "amount": amount}
+                for core_id, owner, amount in rows.from_json(turn["dividends"])
+            ],
+        },
+        "supply": {
+            "issued": issued,
+            "destroyed": turn["destroyed"],
+            "circulating": issued - turn["destroyed"],
+        },
+    }
+
+
+def block_view(row: Any) -> dict[str, Any]:
+    """Show a block from its row."""
+    return {**_block_of_turn(row), "turn": row[5]}
+
+
+def speech(connection: Connection, turn: int) -> list[dict[str, Any]]:
+    """List what was said in a turn, in the order of speaking."""
+    log = tables.speech_log.c
+    query = (
+        select(log.agent_id, log.message, log.seq)
+        .where(log.turn == turn)
+        .order_by(log.turn, log.seq)
+    )
+    return _rows(connection, query)
+
+
+def blocks(
+    connection: Connection, *, from_height: int, status: str | None, after: int, limit: int
+) -> list[dict[str, Any]]:
+    """List blocks from a height on, in the order of making; ``after`` skips so many."""
+    chain = tables.blocks
+    query = select(chain).where(chain.c.height >= from_height)
+    if status is not None:
+        query = query.where(chain.c.status == status)
+    query = query.order_by(chain.c.turn, chain.c.seq).limit(limit).offset(after)
+    return [block_view(row) for row in connection.execute(query)]
+
+
+def block(connection: Connection, block_hash: str) -> dict[str, Any] | None:
+    """Return a block by its hash."""
+    query = select(tables.blocks).where(tables.blocks.c.hash == block_hash)
+    row = connection.execute(query).first()
+    return None if row is None else block_view(row)
+
+
+def contract_numbers(
+    connection: Connection,
+    *,
+    status: str | None,
+    contract_type: str | None,
+    agent: str | None,
+    after: int,
+    limit: int,
+) -> list[int]:
+    """List the numbers of contracts above ``after``, ascending."""
+    c = tables.contracts.c
+    query = select(c.number).where(c.number > after)
+    if status is not None:
+        query = query.where(c.status == status)
+    if contract_type is not None:
+        query = query.where(c.contract_type == contract_type)
+    if agent is not None:
+        # Agent ids hold no quotation mark, so that a quoted id is found in a list of members only whole.
+        member = c.members.contains(f'"{agent}"', autoescape=True)
+        query = query.where(or_(c.arbitrator == agent, member))
+    found = connection.execute(query.order_by(c.number).limit(limit))
+    return [number for (number,) in found]
+
+
+def bought_information(connection: Connection, agent: str) -> list[int]:
+    """List the numbers of the activated information sales in which the agent is a party."""
+    c = tables.contracts.c
+    query = (
+        select(c.number)
+        .where(c.contract_type == "information_sale", c.activated_turn.is_not(None))
+        .where(or_(c.proposer == agent, c.counterparty == agent))
+        .order_by(c.number)
+    )
+    return [number for (number,) in connection.execute(query)]
+
+
+def entries(
+    connection: Connection,
+    *,
+    account: str | None,
+    turn: int | None,
+    after: tuple[int, int] | None,
+    limit: int,
+) -> list[dict[str, Any]]:
+    """List entries in the order of the journal, after a (turn, seq)."""
+    e = tables.entries.c
+    query = select(tables.entries)
+    if turn is not None:
+        query = query.where(e.turn == turn)
+    if account is not None:
+        query = query.where(or_(e.source == account, e.target == account))
+    if after is not None:
+        query = query.where(tuple_(e.turn, e.seq) > tuple_(*after))
+    return _rows(connection, query.order_by(e.turn, e.seq).limit(limit))
+
+
+def metrics(connection: Connection, *, after: int, limit: int) -> list[dict[str, Any]]:
+    """List the measurements of the turns above ``after``, ascending."""
+    m = tables.turn_metrics
+    query = select(m).where(m.c.turn > after).order_by(m.c.turn).limit(limit)
+    found = _rows(connection, query)
+    for row in found:
+        for name in JSON_METRICS:
+            row[name] = rows.from_json(row[name])
+    return found
+
+
+def receipts_of(connection: Connection, turn: int, agent: str) -> list[dict[str, Any]]:
+    """List an agent's receipts of a turn."""
+    query = _of_turn(tables.actions, turn).where(tables.actions.c.agent_id == agent)
+    return _receipts(connection.execute(query))
+
+
+def request_of(
+    connection: Connection, *, turn: int | None = None, idempotency_key: str | None = None
+) -> tuple[int, str] | None:
+    """Return (turn, request hash) of a sealed turn, by its number or by its idempotency key."""
+    t = tables.turns.c
+    query = select(t.turn, t.request_hash).where(t.turn > 0)
+    if turn is not None:
+        query = query.where(t.turn == turn)
+    else:
+        key = tables.turn_keys.c
+        query = query.join(tables.turn_keys, key.turn == t.turn)
+        query = query.where(key.idempotency_key == idempotency_key)
+    row = connection.execute(query).first()
+    return None if row is None else (row.turn, row.request_hash)
+
+
+def _of_turn(table: Table, turn: int) -> Select[Any]:
+    return select(table).where(table.c.turn == turn).order_by(table.c.turn, table.c.seq)
+
+
+def _block_of_turn(row: Any) -> dict[str, Any]:
+    block_hash, height, kind, parent_hash, producer, _, status, reward, _ = row
+    return {
+        "hash": block_hash,
+        "kind": kind,
+        "height": height,
+        "parent_hash": parent_hash,
+        "producer": producer,
+        "status": status,
+        "reward": reward,
+    }
+
+
+def _receipts(actions: Iterable[Any]) -> list[dict[str, Any]]:
+    """Write receipts from whole rows of ``actions``, numbered for each agent from 0."""
+    counts: dict[str, int] = {}
+    receipts = []
+    for _, _, agent_id, action_type, _, status, code, message, _, queued in actions:
+        index = counts.get(agent_id, 0)
+        counts[agent_id] = index + 1
+        receipt = {"agent_id": agent_id, "index": index, "type": action_type, "status": status}
+        if code is not None:
+            receipt["code"] = code
+            receipt["message"] = message
+        if queued is not None:
+            receipt["queued_id"] = queued
+        receipts.append(receipt)
+    return receipts
+
+
+def _rows(connection: Connection, query: Select[Any]) -> list[dict[str, Any]]:
+    # Names of columns are a subclass of str, which the JSON encoder takes for values but not for keys.
+    result = connection.execute(query)
+    names = [str(name) for name in result.keys()]
+    return [dict(zip(names, row, strict=True)) for row in result]

@@ -1,0 +1,251 @@
+"""The writing side of the ledger: open a file, load its world, commit a turn in one transaction."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection, create_engine, event, func, select
+from sqlalchemy import Engine as Database
+
+from sim_engine.ledger import rows, tables
+from sim_engine.ledger.journal import SealedTurn
+from sim_engine.ledger.rows import Row
+from sim_engine.rules.invariants import check_conservation
+from sim_engine.rules.state import Agent, Block, Contract, Core, World
+from sim_engine.types.config import Config
+
+BUSY_TIMEOUT_S: Final = 5
+"""How long a commit waits for another process that writes to the file, in seconds."""
+
+_UPDATE_AGENT: Final = tables.update_by_key(
+    tables.agents, unchanged=frozenset({"agent_id", "initial_balance"})
+)
+_UPDATE_CORE: Final = "UPDATE cores SET owner = ?2 WHERE core_id = ?1"
+_REPLACE_CONTRACT: Final = tables.insert_into(tables.contracts).replace(
+    "INSERT", "INSERT OR REPLACE", 1
+)
+_INSERT: Final = {name: tables.insert_into(table) for name, table in tables.METADATA.tables.items()}
+
+
+class DatabaseInUse(Exception):
+    """Another engine has the file open."""
+
+
+class ForeignDatabase(Exception):
+    """The file is no ledger of this program, or one of another schema version."""
+
+
+class Store:
+    """One open ``sim.db``, for one thread at a time: the engine's lock sees to that."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, creating it if it is missing.
+
+        Raises DatabaseInUse if another engine has it open, ForeignDatabase if it is not ours to
+        write.
+        """
+        self.path = path
+        self._lock_file = _lock(path)
+        try:
+            self._database = open_database(path)
+            self.connection = self._database.connect()
+            with self.connection.begin():
+                _prepare(self.connection, path)
+        except BaseException:
+            self._lock_file.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file and let others open it."""
+        self.connection.close()
+        self._database.dispose()
+        self._lock_file.close()
+
+    def has_world(self) -> bool:
+        """Tell whether a world was created in this file."""
+        with self.connection.begin():
+            query = select(func.count()).select_from(tables.turns)
+            return bool(self.connection.execute(query).scalar_one())
+
+    def create(self, genesis: SealedTurn, key_hashes: Iterable[Row]) -> None:
+        """Write a new world in one transaction."""
+        with self.connection.begin():
+            for name, appended in genesis.appended.items():
+                self._write(_INSERT[name], appended)
+            self._write(_INSERT["agents"], genesis.agents)
+            self._write(_INSERT["cores"], genesis.cores)
+            self._write(_INSERT["agent_keys"], list(key_hashes))
+
+    def commit(self, sealed: SealedTurn, idempotency_key: str | None = None) -> None:
+        """Write everything that a turn appended and changed in one transaction.
+
+        When this returns the turn is on the disk. When it raises, none of it is.
+        """
+        with self.connection.begin():
+            for name, appended in sealed.appended.items():
+                self._write(_INSERT[name], appended)
+            self._write(_REPLACE_CONTRACT, sealed.contracts)
+            self._write(_UPDATE_AGENT, sealed.agents)
+            self._write(_UPDATE_CORE, sealed.cores)
+            if idempotency_key is not None:
+                self._write(_INSERT["turn_keys"], [(idempotency_key, sealed.turn)])
+            taken = [(pending_id,) for pending_id in sealed.taken]
+            self._write("DELETE FROM pending_actions WHERE id = ?", taken)
+
+    def load(self) -> World:
+        """Read the newest state of the world.
+
+        Raises InvariantViolation if the file's numbers do not add up.
+        """
+        with self.connection.begin():
+            config = self.config()
+            agents = self._agents()
+            last = self._last_turn()
+            world = World(
+                seed=config.pop("seed"),
+                config=Config(**{name: int(config[name]) for name in Config.__slots__}),
+                roster=agents,
+                cores=[],
+                tip=self._block(last["tip_hash"]),
+                mine_difficulty=last["mine_difficulty"],
+                find_ended=self.find_contract,
+                turn=last["turn"],
+                turn_hash=last["turn_hash"],
+                last_contract=last["last_contract"],
+                contract_counts=rows.from_json(last["contract_counts"]),
+            )
+            for name in ("issuance", "destroyed", "fees", "cores"):
+                getattr(world.books, name).balance = last[name]
+            world.books.open_turn(world.turn)
+            self._agents_by_id = world.agents
+            self._load_cores(world)
+            self._load_contracts(world)
+        check_conservation(world)
+        return world
+
+    def agent_keys(self) -> list[tuple[str, bytes]]:
+        """Read (agent id, SHA-256 of its key) of every agent that has a key."""
+        with self.reading() as connection:
+            found = connection.execute(select(tables.agent_keys)).all()
+        return [(row.agent_id, row.key_hash) for row in found]
+
+    def config(self) -> dict[str, str]:
+        """Read the config of the world with its seed, as text."""
+        found = self.connection.execute(select(tables.config))
+        return {row.key: row.value for row in found}
+
+    def find_contract(self, number: int) -> Contract | None:
+        """Read a committed contract by number, among the agents of the loaded world."""
+        query = select(tables.contracts).where(tables.contracts.c.number == number)
+        with self.reading() as connection:
+            row = connection.execute(query).mappings().first()
+        return None if row is None else rows.read_contract(row, self._agents_by_id)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Read inside the transaction in hand, or in one of its own."""
+        if self.connection.in_transaction():
+            yield self.connection
+        else:
+            with self.connection.begin():
+                yield self.connection
+
+    def _agents(self) -> list[Agent]:
+        query = select(tables.agents).order_by(tables.agents.c.position)
+        return [rows.read_agent(row) for row in self.connection.execute(query).mappings()]
+
+    def _last_turn(self) -> Any:
+        query = select(tables.turns).order_by(tables.turns.c.turn.desc()).limit(1)
+        return self.connection.execute(query).mappings().one()
+
+    def _block(self, block_hash: str) -> Block:
+        query = select(tables.blocks).where(tables.blocks.c.hash == block_hash)
+        return rows.read_block(self.connection.execute(query).mappings().one())
+
+    def _load_cores(self, world: World) -> None:
+        for row in self.connection.execute(select(tables.cores).order_by("core_id")):
+            owner = None if row.owner is None else world.agents[row.owner]
+            world.cores.append(Core(row.core_id, owner))
+
+    def _load_contracts(self, world: World) -> None:
+        open_statuses = ("proposed", "active", "disputed")
+        contracts = tables.contracts
+        query = (
+            select(contracts)
+            .where(contracts.c.status.in_(open_statuses))
+            .order_by(contracts.c.number)
+        )
+        for row in self.connection.execute(query).mappings():
+            world.admit(rows.read_contract(row, world.agents))
+
+    def _write(self, statement: str, parameters: list[Row]) -> None:
+        if parameters:
+            self.connection.exec_driver_sql(statement, parameters)
+
+
+def open_database(path: Path, *, read_only: bool = False) -> Database:
+    """Make the SQLAlchemy engine of a ledger file."""
+    mode = "ro" if read_only else "rwc"
+    # The path goes into a URI, in which these characters would mean something else.
+    quoted = str(path.resolve()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+    database = create_engine(
+        f"sqlite+pysqlite:///file:{quoted}?mode={mode}&uri=true",
+        connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_S},
+    )
+
+    @event.listens_for(database, "connect")
+    def configure(connection: Any, _record: Any) -> None:
+        if not read_only:
+            connection.execute("PRAGMA journal_mode = WAL")
+            # FULL: a commit that returned survives a loss of power, not only of the process.
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+
+    return database
+
+
+def _prepare(connection: Connection, path: Path) -> None:
+    """Create the schema in an empty file, or make sure that the file is ours."""
+    application_id = connection.exec_driver_sql("PRAGMA application_id").scalar_one()
+    version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+    found = connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
+    if found == 0:
+        tables.create_schema(connection)
+        return
+    if application_id != tables.APPLICATION_ID:
+        raise ForeignDatabase(
+            f"{path} is a SQLite file of another program; name a new file with DB_PATH"
+        )
+    if version != tables.SCHEMA_VERSION:
+        raise ForeignDatabase(
+            f"{path} has schema version {version}, this engine writes {tables.SCHEMA_VERSION};"
+            f" run `sim-engine migrate {path}` or use the engine that made the file"
+        )
+
+
+def _lock(path: Path) -> Any:
+    """Take the lock that one engine holds on a ledger for as long as it has it open.
+
+    It is a file of its own: closing another handle of the database itself would drop SQLite's own
+    locks.
+    """
+    lock_file = path.with_name(path.name + ".lock").open("a+", encoding="ascii")
+    try:
+        fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock_file.seek(0)
+        holder = lock_file.read().strip() or "unknown"
+        lock_file.close()
+        raise DatabaseInUse(
+            f"{path} is open in another engine (process {holder}); stop that one first"
+            " or name another file with DB_PATH"
+        ) from None
+    lock_file.truncate(0)
+    lock_file.write(f"{os.getpid()}\n")
+    lock_file.flush()
+    return lock_file
