@@ -48,7 +48,7 @@ class EngineClient:
 
     def __init__(self, url: str, *, key: str = "", patience_seconds: float = 60.0) -> None:
         self.url = url.rstrip("/")
-        self._patience = patience_seconds
+        self.patience_seconds = patience_seconds
         headers = {"Content-Type": "application/json"}
         if key:
             headers["Authorization"] = f"Bearer {key}"
@@ -137,7 +137,6 @@ class EngineClient:
         *,
         patience_seconds: float | None = None,
     ) -> Json:
-        patience = self._patience if patience_seconds is None else patience_seconds
         waited = 0.0
         attempt = 0
         while True:
@@ -161,6 +160,7 @@ class EngineClient:
                 trouble = self._problem(method, path, response)
                 if response.status_code not in _AWAY or trouble.code == "halted":
                     raise trouble
+            patience = self.patience_seconds if patience_seconds is None else patience_seconds
             if waited >= patience:
                 raise trouble
             pause = _PAUSES[min(attempt, len(_PAUSES) - 1)]

@@ -77,7 +77,7 @@ class CallRecord:
 
     attempt: int
     model: str
-    messages: Sequence[Mapping[str, str]] = ()
+    messages: Sequence[dict[str, str]] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     raw: str = ""
     actions: Sequence[dict[str, Any]] = ()

@@ -1,0 +1,82 @@
+"""Going on with a run that was interrupted, at any moment and in any way."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from sim_orchestrator.engine_client import EngineError
+from sim_orchestrator.minds.base import CallRecord, Decision
+from sim_orchestrator.orchestrator import seal_turn
+from sim_orchestrator.transcript import TurnRecord
+
+if TYPE_CHECKING:
+    from sim_orchestrator.run import Run
+
+
+async def catch_up(run: Run, *, resumed: bool) -> None:
+    """Bring a run to where its engine is: at most one turn beyond its transcript.
+
+    A turn that was submitted, but whose end was not recorded, is submitted once more as it stands
+    in the transcript; the engine answers it with what it had answered before.
+
+    Raises:
+        EngineError: the engine's world is not the one of the transcript.
+    """
+    _read_transcript(run)
+    if run.transcript.mended:
+        run.display.note("the transcript ended in half a line, which was cut off")
+    recorded = run.tally.turns
+    state = await run.engine.state()
+    sealed = int(state["turn"])
+    if not resumed and sealed > 0:
+        raise EngineError(
+            f"the engine at {run.engine.url} is at turn {sealed} of this world already: "
+            "go on with its run by --resume runs/NAME"
+        )
+    if sealed == recorded and recorded and state["turn_hash"] != run.tally.turn_hash:
+        raise EngineError(_other_world(run, f"its turn {sealed} has another hash"))
+    if not recorded <= sealed <= recorded + 1:
+        raise EngineError(
+            _other_world(run, f"it is at turn {sealed}, the transcript at {recorded}")
+        )
+    await run.observer.recall(recorded)
+    if sealed > recorded:
+        await _finish(run, sealed)
+
+
+def _read_transcript(run: Run) -> None:
+    """Count the sealed turns; the calls of the turn in hand are counted when they are used."""
+    calls: dict[str, list[CallRecord]] = {}
+    for entry in run.transcript.load():
+        if not isinstance(entry, TurnRecord):
+            calls.setdefault(entry[1], []).append(entry[2])
+            continue
+        for agent_id, made in calls.items():
+            for call in made:
+                run.tally.add_call(agent_id, call)
+            run.observer.remember(agent_id, Decision(calls=tuple(made)))
+        run.tally.add(entry)
+        calls.clear()
+    run.failed_before = run.tally.failed_decisions
+
+
+async def _finish(run: Run, turn: int) -> None:
+    decisions = {
+        agent_id: run.transcript.decision(turn, agent_id) for agent_id in run.settings.agent_ids
+    }
+    complete = {name: decision for name, decision in decisions.items() if decision is not None}
+    if len(complete) < len(decisions):
+        raise EngineError(
+            _other_world(run, f"its turn {turn} was not submitted from this transcript")
+        )
+    for agent_id, decision in complete.items():
+        run.decided(agent_id, decision)
+    await seal_turn(run, turn, complete, time.monotonic())
+
+
+def _other_world(run: Run, why: str) -> str:
+    return (
+        f"the world at {run.engine.url} is not where {run.transcript.path.parent} left it: {why}. "
+        "Point ENGINE_URL at the engine that this run was played on"
+    )

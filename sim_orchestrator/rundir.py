@@ -1,0 +1,99 @@
+"""A run's directory: ``run.json`` says what was run and what it came to."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from sim_orchestrator.transcript import FILE_NAME
+
+RUN_FILE: Final = "run.json"
+DB_FILE: Final = "sim.db"
+ENGINE_LOG: Final = "engine.log"
+MODEL_LOG: Final = "model.log"
+
+_PACKAGES: Final = ("sim-economy", "ollama", "httpx", "xllamacpp")
+
+
+class RunError(Exception):
+    """A run's directory is not what it should be. The text says what to do."""
+
+
+class RunDirectory:
+    """The files of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def transcript(self) -> Path:
+        """The file of its calls and turns."""
+        return self.path / FILE_NAME
+
+    @property
+    def db(self) -> Path:
+        """The file of its world, if it has an engine of its own."""
+        return self.path / DB_FILE
+
+    def create(self) -> None:
+        """Make the directory.  Raises RunError when it holds a run already."""
+        if (self.path / RUN_FILE).exists() or self.transcript.exists():
+            raise RunError(
+                f"{self.path} holds a run already: go on with it by --resume {self.path}, "
+                "or choose another --name"
+            )
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"can not make {self.path}: {error.strerror}") from None
+
+    def load(self) -> dict[str, Any]:
+        """Read ``run.json``.  Raises RunError."""
+        path = self.path / RUN_FILE
+        try:
+            found = orjson.loads(path.read_bytes())
+        except FileNotFoundError:
+            raise RunError(f"{self.path} holds no run: there is no {RUN_FILE} in it") from None
+        except OSError as error:
+            raise RunError(f"can not read {path}: {error.strerror}") from None
+        except orjson.JSONDecodeError as error:
+            raise RunError(f"{path} is damaged: {error}") from None
+        if not isinstance(found, dict) or "settings" not in found:
+            raise RunError(f"{path} is no file of a run")
+        return found
+
+    def save(self, content: dict[str, Any]) -> None:
+        """Write ``run.json`` whole or not at all.  Raises RunError."""
+        path = self.path / RUN_FILE
+        beside = path.with_suffix(".json.new")
+        try:
+            beside.write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2) + b"\n")
+            beside.replace(path)
+        except OSError as error:
+            raise RunError(f"can not write {path}: {error.strerror}") from None
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that shaped a run."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # an extra that is not installed
+    return found
+
+
+def now() -> str:
+    """Return the time of day in UTC, for people."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def default_name(minds: str) -> str:
+    """Return a directory name that sorts by time."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{minds}"
