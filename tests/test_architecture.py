@@ -30,8 +30,8 @@ IMPURE = {
 HOMES = {
     "sqlalchemy": ("sim_engine.ledger",),
     "sqlite3": ("sim_engine.ledger",),
-    "fastapi": ("sim_engine.api", "sim_engine.main"),
-    "starlette": ("sim_engine.api", "sim_engine.main"),
+    "fastapi": ("sim_engine.api", "sim_engine.main", "sim_orchestrator.local_model"),
+    "starlette": ("sim_engine.api", "sim_engine.main", "sim_orchestrator.local_model"),
     "ollama": ("sim_orchestrator.minds",),
     "xllamacpp": ("sim_orchestrator.local_model",),
 }

@@ -1,0 +1,173 @@
+"""Starts the server as a process of its own: a crash of llama.cpp ends no run.
+
+The process ends with the one that started it, however that ends: it reads a pipe whose other end
+closes with its parent.
+"""
+
+import asyncio
+import os
+import re
+import select
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import IO, Self
+
+from sim_orchestrator.local_model.errors import LocalModelError
+
+START_SECONDS = 300.0
+"""How long a model may take to load: a large one is read from a slow disk."""
+
+STOP_SECONDS = 5.0
+_READY = re.compile(r"Ollama API for (?P<model>\S+) at (?P<url>http://\S+)")
+_LOG_TAIL_BYTES = 2000
+
+
+def ready_line(model: str, url: str) -> str:
+    """Return the one line that the server prints when it can be asked."""
+    return f"Ollama API for {model} at {url}"
+
+
+class LocalModel:
+    """A running server.
+
+    Attributes:
+        url: Where it answers, for `ollama.Client(host=url)`.
+        model: The name of its one model.
+        log_path: Where it writes what llama.cpp reports.
+    """
+
+    def __init__(self, process: subprocess.Popen[str], model: str, url: str, log: Path) -> None:
+        self._process = process
+        self.model = model
+        self.url = url
+        self.log_path = log
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def stop(self) -> None:
+        """End it: by closing the pipe, and if it does not heed that, without asking."""
+        _stop(self._process)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def start_local_model(
+    model_file: str | Path | None = None,
+    *,
+    log_path: Path,
+    name: str | None = None,
+    threads: int | None = None,
+    context: int | None = None,
+    slots: int | None = None,
+    start_seconds: float = START_SECONDS,
+) -> LocalModel:
+    """Start the server on a free loopback port and wait until it can be asked.
+
+    Args:
+        model_file: A GGUF file; None is the default model.
+        log_path: Where its standard error goes; it is appended to.
+        name: The name to serve the model under.
+        threads: Threads that compute.
+        context: The context in tokens.
+        slots: Requests computed at once.
+        start_seconds: How long to wait at most.
+
+    Raises:
+        LocalModelError: It did not start; the text is its own reason.
+    """
+    given = {
+        "--model": model_file,
+        "--name": name,
+        "--threads": threads,
+        "--context": context,
+        "--slots": slots,
+    }
+    command = [sys.executable, "-m", "sim_orchestrator.local_model", "--until-stdin-closes"]
+    for flag, value in given.items():
+        if value is not None:
+            command += [flag, str(value)]
+    package_root = str(Path(__file__).parents[2])
+    paths = [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    with log_path.open("ab") as log:
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            # Ctrl-C is for the run, which may want to finish its turn with this model.
+            start_new_session=True,
+        )
+    try:
+        return _wait_until_ready(process, log_path, time.monotonic() + start_seconds)
+    except BaseException:
+        _stop(process)
+        raise
+
+
+@asynccontextmanager
+async def running_server(
+    model_file: str | Path | None = None, *, log_path: Path
+) -> AsyncIterator[LocalModel]:
+    """Run a server for as long as the context lasts, without blocking the event loop.
+
+    Args:
+        model_file: A GGUF file; None is the default model.
+        log_path: Where its standard error goes.
+
+    Raises:
+        LocalModelError: It did not start; the text is its own reason.
+    """
+    server = await asyncio.to_thread(start_local_model, model_file, log_path=log_path)
+    try:
+        yield server
+    finally:
+        await asyncio.to_thread(server.stop)
+
+
+def _wait_until_ready(process: subprocess.Popen[str], log: Path, ends_at: float) -> LocalModel:
+    """Read the line that says where the server is."""
+    output: IO[str] | None = process.stdout
+    assert output is not None
+    while time.monotonic() < ends_at:
+        readable, _, _ = select.select([output], [], [], ends_at - time.monotonic())
+        if not readable:
+            break
+        line = output.readline()
+        if ready := _READY.match(line):
+            output.close()
+            return LocalModel(process, ready["model"], ready["url"], log)
+        if not line:
+            raise LocalModelError(f"the local model did not start: {_tail(log)}")
+    raise LocalModelError(f"the local model took too long to load; its log is {log}")
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.close()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
+
+
+def _tail(log: Path) -> str:
+    """Return what the server said last: its own complaint, or what llama.cpp reported."""
+    text = log.read_bytes()[-_LOG_TAIL_BYTES:].decode(errors="replace").strip()
+    _, complaint, reason = text.rpartition("error: ")
+    return reason if complaint else text
