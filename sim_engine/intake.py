@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar, get_args
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
@@ -14,10 +14,14 @@ from sim_engine.ledger.journal import Intake
 from sim_engine.rules.in_hand import Submitted
 from sim_engine.rules.state import Agent, World
 from sim_engine.types.actions import Action
+from sim_engine.types.conditions import ActionType
 from sim_engine.types.requests import Inference, TurnRequest
 from sim_engine.validation import PlacedError, describe_validation_errors
 
 T = TypeVar("T")
+
+_BARE_PAYLOADS: Final = {name: f'{{"type":"{name}"}}' for name in get_args(ActionType)}
+"""The payloads of actions without fields, which are most of what is submitted."""
 
 
 @dataclass(slots=True)
@@ -51,8 +55,10 @@ def parse(body: bytes, adapter: TypeAdapter[T]) -> tuple[Any, T]:
         ) from None
 
 
-def canonical_payload(action: Any) -> str:
-    """Write an action as it was submitted, with its keys in order."""
+def canonical_payload(action: dict[str, Any]) -> str:
+    """Write a valid action as it was submitted, with its keys in order."""
+    if len(action) == 1:
+        return _BARE_PAYLOADS[action["type"]]
     return orjson.dumps(action, option=orjson.OPT_SORT_KEYS).decode()
 
 

@@ -80,12 +80,10 @@ def _flows(entries: Sequence[Entry]) -> tuple[dict[str, int], dict[str, int], in
     """Add up what was issued and destroyed by reason, and what left the agents' liquid accounts."""
     issued: Counter[str] = Counter()
     destroyed: Counter[str] = Counter()
-    moved = 0
     for _, _, source, target, amount, reason, _ in entries:
         if source == "issuance":
             issued[reason] += amount
-        elif source.startswith("agent:"):
-            moved += amount
-        if target == "destroyed":
+        elif target == "destroyed":
             destroyed[reason] += amount
+    moved = sum([entry[4] for entry in entries if entry[2][:6] == "agent:"])
     return dict(issued), dict(destroyed), moved

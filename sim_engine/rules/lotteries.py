@@ -53,15 +53,22 @@ def race(world: World, turn: int, power: Weights) -> list[Agent]:
     """
     slots = world.config.mine_slots
     hardness = world.mine_difficulty * slots
-    targets = [(agent, agent.drawn, weight << DRAW_BITS) for agent, weight in power.items()]
+    limits = {weight: _draws_below(weight, hardness) for weight in set(power.values())}
+    miners = [(agent, agent.drawn, limits[weight]) for agent, weight in power.items()]
     for slot in range(slots):
-        draws = DrawFamily("mine", world.seed, turn, slot, world.tip.hash)
-        solvers = [
-            agent for agent, drawn, target in targets if draws.draw(drawn) * hardness < target
-        ]
+        draw = DrawFamily("mine", world.seed, turn, slot, world.tip.hash).draw
+        solvers = [agent for agent, drawn, limit in miners if draw(drawn) < limit]
         if solvers:
             return solvers
     return []
+
+
+def _draws_below(weight: int, hardness: int) -> bytes:
+    """Return the limit below which a draw solves: draw × hardness < weight × 2^256, in bytes."""
+    limit = -(-(weight << DRAW_BITS) // hardness)
+    if limit >> DRAW_BITS:
+        return b"\xff" * (DRAW_BITS // 8 + 1)  # longer than any draw, so above all of them
+    return limit.to_bytes(DRAW_BITS // 8, "big")
 
 
 def draw_winner(

@@ -37,7 +37,7 @@ def pick(n: int, *fields: int | str) -> int:
 class DrawFamily:
     """Draws that differ in their last field only, as one lottery's draws for all its agents do.
 
-    The common fields are hashed once; ``DrawFamily(a, b).draw(field(c))`` equals ``draw(a, b, c)``.
+    The common fields are hashed once; ``DrawFamily(a, b).draw(field(c))`` is ``draw(a, b, c)`` in bytes.
     """
 
     __slots__ = ("_common",)
@@ -46,11 +46,14 @@ class DrawFamily:
         """Hash the fields that all draws of the family share."""
         self._common = sha256(b"".join(map(field, common)))
 
-    def draw(self, last: bytes) -> int:
-        """Finish a draw with an encoded last field (see ``field``)."""
+    def draw(self, last: bytes) -> bytes:
+        """Finish a draw with an encoded last field (see ``field``).
+
+        Returns the 32 bytes of the draw, which compare as the integers do that they stand for.
+        """
         state = self._common.copy()
         state.update(last)
-        return int.from_bytes(state.digest(), "big")
+        return state.digest()
 
 
 def portion(amount: int, ratio_bps: int) -> int:
@@ -67,11 +70,13 @@ def apportion(total: int, weights: Sequence[int]) -> list[int]:
     whole = sum(weights)
     if whole == 0:
         return [0] * len(weights)
-    shares = [total * weight // whole for weight in weights]
+    products = [total * weight for weight in weights]
+    shares = [product // whole for product in products]
     left_over = total - sum(shares)
     if left_over:
-        # sorted() is stable: equal remainders stay in roster order.
-        by_remainder = sorted(range(len(weights)), key=lambda i: -(total * weights[i] % whole))
+        remainders = [product % whole for product in products]
+        # A reversed sort is stable too: equal remainders stay in roster order.
+        by_remainder = sorted(range(len(weights)), key=remainders.__getitem__, reverse=True)
         for i in by_remainder[:left_over]:
             shares[i] += 1
     return shares
