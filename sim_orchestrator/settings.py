@@ -223,7 +223,7 @@ def _check_init(agents: Sequence[AgentSettings], world: Mapping[str, int], value
     try:
         INIT_ADAPTER.validate_python(body)
     except ValidationError as error:
-        first = error.errors()[0]
+        first = max(error.errors(), key=lambda each: len(each["loc"]))  # the most exact one
         raise SettingsError(
             f"the engine would refuse {first['input']!r} in the roster: {first['msg']}"
         ) from None

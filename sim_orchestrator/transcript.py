@@ -8,6 +8,7 @@ so nothing is played that is not recorded.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections import defaultdict
@@ -53,7 +54,7 @@ class TurnRecord:
     turn: int
     turn_hash: str
     agents: Mapping[str, Sequence[int]]
-    blocks: Sequence[Mapping[str, Any]] = ()
+    blocks: Sequence[Mapping[str, Any]] = field(default_factory=list)
     applied: Mapping[str, int] = field(default_factory=dict)
     rejected: Mapping[str, int] = field(default_factory=dict)
     output_tokens: int = 0
@@ -185,7 +186,8 @@ class Transcript:
             while line:
                 line = line[os.write(self._file, line) :]
         except OSError as error:
-            os.ftruncate(self._file, self._size)  # half a line would spoil the next one
+            with contextlib.suppress(OSError):  # the first error is the one to tell
+                os.ftruncate(self._file, self._size)  # half a line would spoil the next one
             raise self._full(error) from None
         self._size += size
 

@@ -77,14 +77,14 @@ class CallRecord:
 
     attempt: int
     model: str
-    messages: Sequence[dict[str, str]] = ()
+    messages: Sequence[dict[str, str]] = field(default_factory=list)
     options: Mapping[str, Any] = field(default_factory=dict)
     raw: str = ""
-    actions: Sequence[dict[str, Any]] = ()
+    actions: Sequence[dict[str, Any]] = field(default_factory=list)
     thought: str = ""
     notes: str = ""
-    mends: Sequence[str] = ()
-    dropped: Sequence[str] = ()
+    mends: Sequence[str] = field(default_factory=list)
+    dropped: Sequence[str] = field(default_factory=list)
     failure: str | None = None
     final: bool = True
     prompt_tokens: int = 0

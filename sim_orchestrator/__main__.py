@@ -1,0 +1,214 @@
+"""The command line: ``sim-orchestrator run | demo | replay | report``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from rich.console import Console
+
+from sim_engine.types.config import Config
+from sim_orchestrator.engine_client import EngineError
+from sim_orchestrator.local_model import LocalModelError
+from sim_orchestrator.minds.hosts import ModelsUnavailable
+from sim_orchestrator.options import OPTIONS, SettingsError
+from sim_orchestrator.processes import ServerFailed
+from sim_orchestrator.replay import replay
+from sim_orchestrator.report import report
+from sim_orchestrator.run import run
+from sim_orchestrator.rundir import RunDirectory, RunError, default_name
+from sim_orchestrator.settings import (
+    WORLD_ONLY,
+    Values,
+    defaults,
+    from_environment,
+    from_file,
+    merge,
+    pairs,
+)
+from sim_orchestrator.transcript import TranscriptError
+
+EXIT_CAN_NOT_BEGIN = 2
+EXIT_INTERRUPTED = 130
+LINE_WIDTH = 110
+
+DEMO: Values = {"minds": "local", "agents": "4", "turns": 8, "own_engine": True}
+"""What ``demo`` plays when nothing else is said: real inference on any machine."""
+
+_TROUBLES = (
+    EngineError,
+    LocalModelError,
+    ModelsUnavailable,
+    RunError,
+    ServerFailed,
+    SettingsError,
+    TranscriptError,
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code.
+
+    0: done. 1: stopped by a failure, or a replay that differs. 2: it could not begin. 130: by
+    SIGINT.
+    """
+    arguments = _parser().parse_args(argv)
+    console = Console(width=None if sys.stdout.isatty() else LINE_WIDTH, soft_wrap=False)
+    try:
+        return _command(arguments, console)
+    except _TROUBLES as error:
+        print(f"sim-orchestrator: {error}", file=sys.stderr)
+        return EXIT_CAN_NOT_BEGIN
+    except KeyboardInterrupt:
+        print("sim-orchestrator: stopped before the run began", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def _command(arguments: argparse.Namespace, console: Console) -> int:
+    if arguments.command == "report":
+        report(arguments.directory, console)
+        return 0
+    if arguments.command == "replay":
+        return asyncio.run(replay(arguments.directory, console))
+    flags = _flags(arguments)
+    environment = from_environment(os.environ)
+    if arguments.command == "demo":
+        named = {"name": default_name("demo")}
+        return asyncio.run(
+            run(merge(defaults(), DEMO, named, environment, flags), resume=None, console=console)
+        )
+    if arguments.resume is not None:
+        values = _resumed(arguments, environment, flags)
+        return asyncio.run(run(values, resume=arguments.resume, console=console))
+    in_file = from_file(arguments.config) if arguments.config else {}
+    values = merge(defaults(), in_file, environment, flags)
+    return asyncio.run(run(values, resume=None, console=console))
+
+
+def _flags(arguments: argparse.Namespace) -> Values:
+    """Read the flags that were given."""
+    given: Values = {}
+    for option in OPTIONS:
+        value = getattr(arguments, option.name, None)
+        if value is not None:
+            given[option.name] = (
+                value if isinstance(value, bool) else option.from_text(value, option.flag)
+            )
+    if arguments.world:
+        given["world"] = pairs(arguments.world, "--world", int)
+    if arguments.option:
+        given["options"] = pairs(arguments.option, "--option", _number_or_text)
+    return given
+
+
+def _resumed(arguments: argparse.Namespace, environment: Values, flags: Values) -> Values:
+    """Lay the environment and the flags over what the run was started with."""
+    if arguments.config:
+        raise SettingsError("--resume goes on with the run's own settings: leave --config out")
+    saved = RunDirectory(arguments.resume).load()["settings"]
+    values = merge(saved, environment, flags)
+    for key in WORLD_ONLY:
+        if values.get(key) != saved.get(key):
+            raise SettingsError(
+                f"{key} can not change when a run goes on: it is {saved.get(key)!r} in "
+                f"{arguments.resume}, not {values[key]!r}"
+            )
+    return values
+
+
+def _number_or_text(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sim-orchestrator", description="Lets language models live in a token economy."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_play(commands, "run", "play turns on an engine, or go on with a run")
+    _add_play(
+        commands, "demo", "4 agents think with an embedded model for 8 turns, on an own engine"
+    )
+    for name, text in (
+        ("replay", "play a run's transcript on a new engine and compare every turn_hash"),
+        ("report", "print a run's summary again"),
+    ):
+        command = commands.add_parser(name, help=text, description=text.capitalize() + ".")
+        command.add_argument("directory", type=Path, metavar="RUN", help="the run's directory")
+    return parser
+
+
+def _add_play(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str
+) -> None:
+    command = commands.add_parser(
+        name,
+        help=text,
+        description=text.capitalize() + ".",
+        epilog=_epilog(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    preset = DEMO if name == "demo" else {}
+    if name == "run":
+        command.add_argument("--config", type=Path, metavar="FILE", help="a run file (TOML)")
+        command.add_argument(
+            "--resume", type=Path, metavar="RUN", help="go on with the run in this directory"
+        )
+    for option in OPTIONS:
+        default = preset.get(option.name, option.default)
+        shown = (
+            option.unset
+            if default is None
+            else str(default).lower()
+            if option.kind is bool
+            else str(default)
+        )
+        said = f"{option.help} (default: {shown})".replace("%", "%%")
+        if option.kind is bool:
+            command.add_argument(
+                option.flag, dest=option.name, action=argparse.BooleanOptionalAction, help=said
+            )
+        else:
+            metavar = "{" + ",".join(option.choices) + "}" if option.choices else "VALUE"
+            command.add_argument(option.flag, dest=option.name, metavar=metavar, help=said)
+    command.add_argument(
+        "--world",
+        action="append",
+        metavar="KEY=VALUE",
+        help="a key of the world's config, listed below; can be repeated",
+    )
+    command.add_argument(
+        "--option",
+        action="append",
+        metavar="KEY=VALUE",
+        help="a further option of Ollama's, such as top_p=0.9; can be repeated",
+    )
+
+
+def _epilog() -> str:
+    world = [f"  {field.name}={field.default}" for field in fields(Config)]
+    return "\n".join(
+        [
+            "Every flag is an environment variable too, SIM_ and its name in capitals: SIM_TURNS.",
+            "ENGINE_URL and OLLAMA_HOST are read as well. A run file (TOML) uses the same names,",
+            "with tables [world], [options] and [[agent]]. Flags win over the environment, and",
+            "that over the run file. An engine that asks for a key gets that in SIM_OPERATOR_KEY.",
+            "",
+            "World keys and the engine's defaults:",
+            *world,
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

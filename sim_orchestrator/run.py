@@ -1,0 +1,296 @@
+"""A run from beginning to end: what it needs is opened, played, summed up and closed again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import time
+from collections import Counter
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from sim_orchestrator.display import Display, make_display
+from sim_orchestrator.engine_client import EngineClient, EngineError
+from sim_orchestrator.interrupt import Interrupt
+from sim_orchestrator.minds.base import Decision, Mind
+from sim_orchestrator.minds.build import build_minds
+from sim_orchestrator.observer import Observer
+from sim_orchestrator.orchestrator import play
+from sim_orchestrator.processes import kill_servers, own_engine
+from sim_orchestrator.resume import catch_up
+from sim_orchestrator.rundir import (
+    ENGINE_LOG,
+    MODEL_LOG,
+    RunDirectory,
+    RunError,
+    default_name,
+    now,
+    versions,
+)
+from sim_orchestrator.settings import Settings, Values, init_body, resolve
+from sim_orchestrator.summary import ContractCounts, Summary, print_summary
+from sim_orchestrator.tally import Tally
+from sim_orchestrator.transcript import Transcript, TranscriptError, TurnRecord
+
+EXIT_DONE = 0
+EXIT_STOPPED = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why a run is over, and with which exit code."""
+
+    reason: str
+    exit_code: int = EXIT_DONE
+
+
+@dataclass(slots=True)
+class Run:
+    """Everything that a run in progress has in hand."""
+
+    settings: Settings
+    engine: EngineClient
+    observer: Observer
+    minds: dict[str, Mind]
+    transcript: Transcript
+    tally: Tally
+    display: Display
+    interrupt: Interrupt
+    started: float
+    failed_before: int = 0
+
+    def ending(self, turn: int) -> Ending | None:
+        """Return why the run is over after a turn; ``None`` while it goes on."""
+        settings, tally = self.settings, self.tally
+        if turn >= settings.turns:
+            return Ending(f"all {settings.turns} turns are played")
+        in_a_row = tally.in_a_row.values()
+        if in_a_row and min(in_a_row) >= settings.max_failures:
+            last = tally.last_failure
+            return Ending(
+                f"stopped after turn {turn}: every agent has failed {min(in_a_row)} turns in a "
+                f"row; the last failure: {last}",
+                EXIT_STOPPED,
+            )
+        limit = settings.max_output_tokens
+        if limit is not None and tally.output_tokens >= limit:
+            return Ending(
+                f"stopped after turn {turn}: {tally.output_tokens:,} output tokens are generated, "
+                f"the budget is {limit:,}"
+            )
+        minutes = (time.monotonic() - self.started) / 60
+        if settings.max_minutes is not None and minutes >= settings.max_minutes:
+            return Ending(
+                f"stopped after turn {turn}: {minutes:.1f} minutes have passed, "
+                f"the budget is {settings.max_minutes:g}"
+            )
+        return None
+
+    def decided(self, agent_id: str, decision: Decision) -> None:
+        """Count a decision that came in."""
+        for call in decision.calls:
+            self.tally.add_call(agent_id, call)
+        self.observer.remember(agent_id, decision)
+        self.display.decided(agent_id, decision)
+
+    def sealed(self, record: TurnRecord, *, seconds: float) -> None:
+        """Record a sealed turn and show it."""
+        self.transcript.record_turn(record)
+        self.tally.add(record)
+        failures = self.tally.failed_decisions - self.failed_before
+        self.failed_before = self.tally.failed_decisions
+        self.display.turn_sealed(record, failures=failures, seconds=seconds)
+
+
+async def run(values: Values, *, resume: Path | None, console: Console) -> int:
+    """Play a run, or go on with one; print its summary and return the exit code.
+
+    Args:
+        values: the merged settings; those of ``run.json`` are among them when a run goes on.
+        resume: the directory of the run to go on with.
+        console: where to print.
+
+    Raises:
+        SettingsError, ModelsUnavailable, ServerFailed, EngineError, RunError, TranscriptError:
+            the run can not begin; the text says what to do.
+    """
+    values = {**values, "seed": values["seed"] or secrets.token_hex(16)}
+    settings = resolve(values)
+    directory = RunDirectory(
+        resume or Path(settings.run_dir) / (settings.name or default_name(settings.minds))
+    )
+    if resume is None:
+        directory.create()
+    async with AsyncExitStack() as stack:
+        opened = await _open(values, settings, directory, resume is not None, console, stack)
+        return await _play_and_sum_up(*opened, directory=directory, console=console)
+
+
+async def _open(
+    values: Values,
+    settings: Settings,
+    directory: RunDirectory,
+    resumed: bool,
+    console: Console,
+    stack: AsyncExitStack,
+) -> tuple[Run, dict[str, Any]]:
+    """Open all that a run needs, in the order in which it can fail; minds first."""
+    minds = await build_minds(settings, settings.seed or "", directory.path / MODEL_LOG, stack)
+    key = os.environ.get("SIM_OPERATOR_KEY", "")
+    url = settings.engine_url
+    if settings.own_engine:
+        log = directory.path / ENGINE_LOG
+        url = (await stack.enter_async_context(own_engine(directory.db, log, key=key))).url
+    engine = EngineClient(url, key=key, patience_seconds=settings.patience)
+    stack.push_async_callback(engine.close)
+    await engine.health()
+    about: dict[str, Any] = {"name": directory.path.name, "sessions": []}
+    if resumed:
+        about = directory.load()
+    about.update(settings=values, seed=settings.seed, models=minds.models, versions=versions())
+    about["sessions"].append({"started": now()})
+    directory.save(about)  # before the world is made: its seed must not be lost
+    world = await _make_world(engine, settings)
+    config = await engine.config()
+    about.update(config=config, genesis_hash=world["genesis_hash"])
+    directory.save(about)
+    display = make_display(console, plain=settings.plain)
+    personas = {agent.agent_id: agent.persona for agent in settings.agents}
+    opened = Run(
+        settings=settings,
+        engine=engine,
+        observer=Observer(engine, personas, config),
+        minds=minds.by_agent,
+        transcript=stack.enter_context(Transcript(directory.transcript)),
+        tally=Tally(config=config, roster=settings.agent_ids),
+        display=display,
+        interrupt=Interrupt(
+            on_first=lambda: _hurry(engine, display),
+            on_second=kill_servers,
+        ),
+        started=time.monotonic(),
+    )
+    await catch_up(opened, resumed=resumed)
+    display.started(
+        _facts(settings, directory, url, minds.models),
+        turns=settings.turns,
+        agents=len(settings.agents),
+        done=opened.tally.turns,
+    )
+    return opened, about
+
+
+def _hurry(engine: EngineClient, display: Display) -> None:
+    engine.patience_seconds = 0.0
+    display.note("stopping: once more to stop at once")
+
+
+async def _make_world(engine: EngineClient, settings: Settings) -> dict[str, Any]:
+    """Create the world, or find the very same one: a request repeated is answered alike."""
+    try:
+        return await engine.init(init_body(settings.agents, settings.world, settings.seed or ""))
+    except EngineError as error:
+        if error.code != "world_exists":
+            raise
+        raise EngineError(
+            f"the engine at {engine.url} has another world already, and nothing is ever "
+            "overwritten: go on with that world's run by --resume runs/NAME, start an engine with "
+            "another DB_PATH, or let this run have its own by --own-engine",
+            code=error.code,
+        ) from None
+
+
+def _facts(
+    settings: Settings, directory: RunDirectory, url: str, models: dict[str, dict[str, Any]]
+) -> list[str]:
+    """Say in a few lines what is about to be played."""
+    kinds = Counter(agent.mind for agent in settings.agents)
+    minds = ", ".join(f"{count} × {kind}" for kind, count in kinds.items())
+    named = ", ".join(sorted(models))
+    return [
+        f"run {directory.path}: {len(settings.agents)} agents, to turn {settings.turns}",
+        f"minds {minds}{f' ({named})' if named else ''}; engine {url}",
+    ]
+
+
+async def _play_and_sum_up(
+    opened: Run, about: dict[str, Any], *, directory: RunDirectory, console: Console
+) -> int:
+    """Play to the end, whatever ends it, and leave a summary on the screen and in run.json."""
+    with opened.interrupt.watching():
+        try:
+            ending = await play(opened)
+        except asyncio.CancelledError:
+            if opened.interrupt.signal is None:
+                raise
+            _uncancel()
+            ending = Ending(
+                f"stopped by {opened.interrupt.signal.name}; "
+                f"go on with: sim-orchestrator run --resume {directory.path}",
+                opened.interrupt.exit_code,
+            )
+        except (EngineError, TranscriptError) as error:
+            ending = Ending(f"stopped: {error}", EXIT_STOPPED)
+        opened.display.finished()
+        contracts = await _contract_counts(opened.engine)
+        seconds = time.monotonic() - opened.started
+        about["sessions"][-1].update(
+            ended=now(), turn=opened.tally.turns, reason=ending.reason, exit_code=ending.exit_code
+        )
+        about["totals"] = totals(opened.tally, contracts)
+        try:
+            directory.save(about)
+        except RunError as error:
+            opened.display.note(str(error))
+        db_path = directory.db if opened.settings.own_engine else None
+        print_summary(
+            console,
+            Summary(
+                title=f"run {directory.path}",
+                ending=ending.reason,
+                tally=opened.tally,
+                contracts=contracts,
+                db_path=db_path,
+                seconds=seconds,
+            ),
+        )
+    return ending.exit_code
+
+
+def _uncancel() -> None:
+    """Take the cancellation of the current task back: what follows has to run."""
+    task = asyncio.current_task()
+    if task is not None:
+        task.uncancel()
+
+
+async def _contract_counts(engine: EngineClient) -> ContractCounts | None:
+    engine.patience_seconds = 0.0
+    try:
+        contracts = await engine.contracts()
+    except EngineError:
+        return None  # the summary says that they are not known
+    return Counter((each["contract_type"], each["status"]) for each in contracts)
+
+
+def totals(tally: Tally, contracts: ContractCounts | None) -> dict[str, Any]:
+    """Return what a run came to, for run.json."""
+    return {
+        "turns": tally.turns,
+        "turn_hash": tally.turn_hash,
+        "decisions": tally.decisions,
+        "failed_decisions": tally.failed_decisions,
+        "applied": dict(tally.applied),
+        "rejected": dict(tally.rejected),
+        "contracts": None
+        if contracts is None
+        else [[kind, status, count] for (kind, status), count in sorted(contracts.items())],
+        "models": {name: asdict(model) for name, model in tally.models.items()},
+        "supply": dict(tally.supply),
+        "fees": tally.fees,
+    }

@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from sim_orchestrator.__main__ import main
+from sim_orchestrator.options import OPTIONS, SettingsError
+from sim_orchestrator.settings import (
+    Settings,
+    Values,
+    defaults,
+    from_environment,
+    from_file,
+    init_body,
+    merge,
+    pairs,
+    resolve,
+)
+
+RUN_FILE = """
+turns = 30
+model = "llama3:8b"
+temperature = 1
+agents = 3
+
+[world]
+commons_per_agent = 300
+core_count = 2
+
+[options]
+top_p = 0.9
+
+[[agent]]
+id = "agent_1"
+model = "qwen3:4b"
+mind = "ollama"
+persona = "You are odd."
+temperature = 0.1
+balance = 90000
+options = { top_k = 20 }
+
+[[agent]]
+id = "agent_2"
+mind = "scripted"
+archetype = "banker"
+"""
+
+
+def settled(*layers: Values) -> Settings:
+    return resolve(merge(defaults(), *layers))
+
+
+def run_file(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "run.toml"
+    path.write_text(text)
+    return path
+
+
+def test_defaults_are_those_of_the_specification():
+    settings = settled()
+    assert settings.agent_ids == [f"agent_{i}" for i in range(8)]
+    assert {agent.model for agent in settings.agents} == {"gemma3:27b"}
+    assert settings.turns == 50
+    assert settings.minds == "ollama"
+    assert settings.world["initial_balance"] == 50_000
+    assert not any(agent.think for agent in settings.agents)
+
+
+def test_flags_win_over_the_environment_and_that_over_the_run_file(tmp_path):
+    in_file = from_file(run_file(tmp_path, RUN_FILE))
+    environment = from_environment({"SIM_TURNS": "31", "SIM_MODEL": "from-environment"})
+    settings = settled(in_file, environment, {"model": "from-flags"})
+    assert settings.turns == 31
+    assert settings.agents[0].model == "from-flags"
+    assert settled(in_file).turns == 30
+
+
+def test_an_agent_can_have_its_own_model_persona_options_balance_and_mind(tmp_path):
+    settings = settled(from_file(run_file(tmp_path, RUN_FILE)))
+    first, second, third = settings.agents
+    assert first.model == "llama3:8b"
+    assert first.options == {"top_p": 0.9, "temperature": 1.0, "num_ctx": 8192, "num_predict": 512}
+    assert (second.model, second.persona, second.balance) == ("qwen3:4b", "You are odd.", 90_000)
+    assert second.options["temperature"] == 0.1
+    assert second.options["top_k"] == 20
+    assert (third.mind, third.archetype) == ("scripted", "banker")
+    assert init_body(settings.agents, settings.world, "s") == {
+        "seed": "s",
+        "agents": ["agent_0", {"agent_id": "agent_1", "balance": 90_000}, "agent_2"],
+        "config": {
+            **defaults()["world"],
+            "commons_per_agent": 300,
+            "core_count": 2,
+        },
+    }
+
+
+def test_agents_without_a_persona_differ_and_an_empty_one_is_kept():
+    assert len({agent.persona for agent in settled().agents}) == 8
+    assert {agent.persona for agent in settled({"persona": ""}).agents} == {""}
+
+
+def test_a_roster_can_be_named(tmp_path):
+    assert settled({"agents": "ann, bob"}).agent_ids == ["ann", "bob"]
+    path = run_file(tmp_path, '[[agent]]\nid = "ann"\n[[agent]]\nid = "bob"\n')
+    assert settled(from_file(path)).agent_ids == ["ann", "bob"]
+    path = run_file(tmp_path, 'agents = ["x", "y"]\n')
+    assert settled(from_file(path)).agent_ids == ["x", "y"]
+
+
+def test_hosts_and_engine_have_the_names_other_tools_use():
+    values = from_environment({"OLLAMA_HOST": "a:1,b:2", "ENGINE_URL": "http://e"})
+    assert values == {"ollama_host": "a:1,b:2", "engine_url": "http://e"}
+    values = from_environment({"OLLAMA_HOST": "a:1", "SIM_OLLAMA_HOST": "c:3"})
+    assert values == {"ollama_host": "c:3"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("turns = 0", "turns in .* is 0: it must be at least 1"),
+        ("turns = 1.5", "type int, not float"),
+        ("turns = true", "type int, not bool"),
+        ('turns = "5"', "type int, not str"),
+        ("temperature = nan", "finite"),
+        ('minds = "llm"', "choose one of ollama, local, scripted, recorded"),
+        ("turn = 5", "did you mean turns"),
+        ("turns = ", "is no TOML"),
+        ("world = 3", "must be a table"),
+        ("[world]\ntution = 3", "did you mean tuition"),
+        ("[world]\ntuition = -1", "tuition is -1"),
+        ("[world]\ntuition = 1.5", "tuition is 1.5"),
+        ("[agent]\nid = 'a'", r"written as \[\[agent\]\]"),
+        ("[[agent]]\nmodel = 'a'", "has no id"),
+        ("agents = 2\n[[agent]]\nid = 'agent_7'", "not among the agents: agent_0, agent_1"),
+        ("[[agent]]\nid = 'a'\nmodell = 'b'", "did you mean model"),
+        ("[[agent]]\nid = 'a'\nmind = 'b'", "mind of agent a .* choose one of"),
+        ("[[agent]]\nid = 'a b'", "the engine would refuse 'a b'"),
+        ("[[agent]]\nid = 'a'\nbalance = -5", "the engine would refuse -5"),
+        ("agents = ['a', 'a']", "'a' is named twice"),
+        ("agents = 0", "from 1 to 100000"),
+        ("agents = []", "the engine would refuse"),
+    ],
+)
+def test_a_wrong_run_file_is_refused_with_its_reason(tmp_path, text, said):
+    with pytest.raises(SettingsError, match=said):
+        settled(from_file(run_file(tmp_path, text)))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("SIM_TURNS", "many", "SIM_TURNS is 'many': it must be a whole number"),
+        ("SIM_TIMEOUT", "soon", "a number"),
+        ("SIM_OWN_ENGINE", "perhaps", "say true or false"),
+        ("SIM_PARALLEL", "-1", "at least 1"),
+    ],
+)
+def test_a_wrong_variable_is_named(name, value, said):
+    with pytest.raises(SettingsError, match=said):
+        from_environment({name: value})
+
+
+def test_pairs_are_checked():
+    assert pairs(["a=1", "b = 2"], "--world", int) == {"a": 1, "b": 2}
+    with pytest.raises(SettingsError, match="write it as key=value"):
+        pairs(["a"], "--world", int)
+    with pytest.raises(SettingsError, match="'x' is no number"):
+        pairs(["a=x"], "--world", int)
+
+
+def test_recorded_minds_need_a_recording():
+    with pytest.raises(SettingsError, match="--recording"):
+        settled({"minds": "recorded"})
+
+
+def test_help_shows_every_option_with_its_default(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    shown = capsys.readouterr().out
+    for option in OPTIONS:
+        default = option.unset if option.default is None else str(option.default)
+        line = next(line for line in shown.splitlines() if f"  {option.flag}" in line)
+        after = shown[shown.index(line) :]
+        assert f"(default: {default.lower() if option.kind is bool else default})" in after
+    assert "initial_balance=50000" in shown
+
+
+def test_a_wrong_setting_ends_with_one_line_and_exit_code_2(capsys):
+    assert main(["run", "--turns", "0"]) == 2
+    said = capsys.readouterr().err
+    assert said == "sim-orchestrator: --turns is 0: it must be at least 1\n"
+    assert "Traceback" not in said
+    assert sys.exc_info() == (None, None, None)
