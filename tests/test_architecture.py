@@ -14,9 +14,18 @@ from typing_extensions import TypeIs
 
 ROOT = Path(__file__).parents[1]
 
-# Each layer may import itself and those before it. What is in no layer starts or configures the
-# program: it may import any layer, and no layer may import it.
-LAYERS = ("types", "rules", "ledger", "engine", "api")
+# The layers of sim_engine with the modules that each has; a layer may import itself and those
+# before it. The leaves import nothing of the package but each other, and are there for the engine
+# and what is above it. Everything else starts the program: it may import all, and nothing imports it.
+LAYERS = {
+    "types": ("types",),
+    "rules": ("rules",),
+    "ledger": ("ledger",),
+    "engine": ("engine", "evidence", "intake", "observation", "pending"),
+    "api": ("api",),
+}
+LEAVES = ("errors", "settings", "validation")
+ORDER = ("types", "rules", "ledger", "leaves", "engine", "api", "start")
 
 # The rules depend on their input alone: nothing that tells the time, draws, waits, logs or reaches
 # outside the process.
@@ -28,7 +37,12 @@ IMPURE = {
 
 # Libraries that belong to one part of a package, so that the others stay free of them.
 HOMES = {
-    "sqlalchemy": ("sim_engine.ledger",),
+    "sqlalchemy": (
+        "sim_engine.ledger",
+        "sim_engine.engine",
+        "sim_engine.pending",
+        "sim_engine.observation",
+    ),
     "sqlite3": ("sim_engine.ledger",),
     "fastapi": ("sim_engine.api", "sim_engine.main", "sim_orchestrator.local_model"),
     "starlette": ("sim_engine.api", "sim_engine.main", "sim_orchestrator.local_model"),
@@ -69,22 +83,25 @@ class Module:
 
 
 def layer_of(name: str) -> str | None:
-    """Name the layer of a dotted name in sim_engine, if it has one."""
-    parts = name.split(".")
-    return parts[1] if parts[0] == "sim_engine" and len(parts) > 1 and parts[1] in LAYERS else None
+    """Name the layer of a dotted name; None outside sim_engine and for its versions."""
+    package, _, rest = name.partition(".")
+    member = rest.partition(".")[0]
+    if package != "sim_engine" or member in ("", "__version__", "PROTOCOL_VERSION"):
+        return None
+    if member in LEAVES:
+        return "leaves"
+    return next((layer for layer, members in LAYERS.items() if member in members), "start")
 
 
 def wrong_direction(module: Module) -> Iterator[tuple[int, str]]:
-    """`types <- rules <- ledger <- engine <- api`, and nothing else from a layer."""
+    """`types <- rules <- ledger <- engine <- api`; the leaves below the engine import no layer."""
     own = layer_of(module.name)
     for line, name in module.imports():
-        if not name.startswith("sim_engine") or own is None:
-            continue
         other = layer_of(name)
-        if other is None:
-            yield line, f"the layer {own} imports {name}, which is in no layer"
-        elif LAYERS.index(other) > LAYERS.index(own):
-            yield line, f"the layer {own} imports {name} from the layer {other} above it"
+        if own is None or other is None:
+            continue
+        if ORDER.index(other) > ORDER.index(own) or (own == "leaves" and other != "leaves"):
+            yield line, f"{module.name} ({own}) imports {name} ({other})"
 
 
 def foreign_in_rules(module: Module) -> Iterator[tuple[int, str]]:
@@ -130,7 +147,7 @@ def orchestrator_knows_only_types(module: Module) -> Iterator[tuple[int, str]]:
 
 
 def library_outside_its_home(module: Module) -> Iterator[tuple[int, str]]:
-    """SQL stays in the ledger, HTTP in the API, each model client in its mind."""
+    """SQL stays below the API, HTTP in it, each model client in its mind."""
     for line, name in module.imports():
         homes = HOMES.get(name.split(".")[0])
         if homes and not module.is_in(*homes):
@@ -199,6 +216,11 @@ def modules() -> Iterator[tuple[Path, Module]]:
             yield path.relative_to(ROOT), Module(name, path.read_text("utf-8"), is_package)
 
 
+@pytest.mark.parametrize("member", [member for members in LAYERS.values() for member in members])
+def test_every_member_of_a_layer_exists(member: str):
+    assert any(module.is_in(f"sim_engine.{member}") for _, module in modules())
+
+
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_sources_keep_the_structure(check: Callable[[Module], Iterator[tuple[int, str]]]):
     read = list(modules())
@@ -215,6 +237,10 @@ PLANTED = [
     (wrong_direction, "sim_engine.rules.turn", "def f():\n    import sim_engine.engine", 2),
     (wrong_direction, "sim_engine.types.actions", "from sim_engine.rules import numbers", 1),
     (wrong_direction, "sim_engine.engine", "from sim_engine import main", 1),
+    (wrong_direction, "sim_engine.engine", "from sim_engine import settings, __version__", None),
+    (wrong_direction, "sim_engine.rules.turn", "from sim_engine.errors import Halted", 1),
+    (wrong_direction, "sim_engine.errors", "from sim_engine.rules import turn", 1),
+    (wrong_direction, "sim_engine.pending", "from sim_engine.api import app", 1),
     (wrong_direction, "sim_engine.api.app", "from sim_engine.rules import numbers", None),
     (wrong_direction, "sim_engine.rules.turn", "from .numbers import pick", None),
     (wrong_direction, "sim_engine.__main__", "from sim_engine.api.app import create", None),
