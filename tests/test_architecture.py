@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 
 # The layers of sim_engine with the modules that each has; a layer may import itself and those
 # before it. The leaves import nothing of the package but each other, and are there for the engine
-# and what is above it. Everything else starts the program: it may import all, and nothing imports it.
+# and what is above it. Everything else starts the program: it may import all, nothing imports it.
 LAYERS = {
     "types": ("types",),
     "rules": ("rules",),
