@@ -1,7 +1,7 @@
 """Reads JSON as language models write it: nearly right, or cut off in the middle.
 
-``read`` never guesses a value. Where something between two values cannot be read, the object that it
-stands in is marked as damaged, so that nobody takes half of it for the whole.
+``Reader`` never guesses a value. Where something between two values cannot be read, the object that
+it stands in is marked as damaged, so that nobody takes half of it for the whole.
 """
 
 from __future__ import annotations
@@ -54,10 +54,11 @@ class Damaged(dict[str, Any]):
 CUT_OFF: Final = "it was cut off"
 UNREADABLE: Final = "it is not readable JSON"
 
-_SPACE: Final = re.compile(r"\s*")
+_NO_SPACE: Final = re.compile(r"\S")
 _COMMENT: Final = re.compile(r"//[^\n]*|/\*.*?(?:\*/|\Z)", re.DOTALL)
-_NUMBER: Final = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.])")
-_BARE: Final = re.compile(r"[^\W\d][\w.-]*")
+_NUMBER: Final = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?(?=\s*(?:[,\]}]|\Z|//|/\*))")
+_BARE_KEY: Final = re.compile(r"[^\W\d][\w.-]*")
+_BARE_VALUE: Final = re.compile(r"[\w+.-][^\[\]{},:\"\n]*")
 _LITERALS: Final = {"true": True, "false": False, "null": None}
 _PYTHON_LITERALS: Final = {"True": True, "False": False, "None": None}
 _CLOSERS: Final = {'"': '"', "'": "'", "“": "”", "‘": "’"}
@@ -83,7 +84,7 @@ class Reader:
         self.text = text
         self.place = 0
         self.mends: set[Mend] = set()
-        self._steps = steps
+        self.steps = steps
 
     def read(self, place: int) -> Any:
         """Read the value at the place; afterwards ``self.place`` is behind it.
@@ -97,7 +98,7 @@ class Reader:
     def _peek(self) -> str:
         """Skip space and comments; return the next character, empty at the end."""
         while True:
-            self.place = _SPACE.match(self.text, self.place).end()  # type: ignore[union-attr]
+            self.place = _after_space(self.text, self.place)
             comment = _COMMENT.match(self.text, self.place)
             if comment is None:
                 return self.text[self.place : self.place + 1]
@@ -105,8 +106,8 @@ class Reader:
             self.place = comment.end()
 
     def _value(self, depth: int) -> Any:
-        self._steps -= 1
-        if self._steps < 0 or depth > _DEPTH_MAX:
+        self._step()
+        if depth > _DEPTH_MAX:
             raise Unreadable
         char = self._peek()
         if char == "{":
@@ -119,10 +120,10 @@ class Reader:
         if number:
             self.place = number.end()
             return _number(number[0])
-        bare = _BARE.match(self.text, self.place)
+        bare = _BARE_VALUE.match(self.text, self.place)
         if bare:
             self.place = bare.end()
-            return self._bare(bare[0])
+            return self._bare(bare[0].rstrip())
         raise Unreadable
 
     def _bare(self, word: str) -> Any:
@@ -162,7 +163,7 @@ class Reader:
     def _member(self, found: dict[str, Any], depth: int) -> str:
         """Read ``key: value`` into ``found``; return what is wrong with it, empty if nothing."""
         char = self._peek()
-        bare = None if char in _CLOSERS else _BARE.match(self.text, self.place)
+        bare = None if char in _CLOSERS else _BARE_KEY.match(self.text, self.place)
         if char not in _CLOSERS and bare is None:
             return self._skip()
         if bare is None:
@@ -206,9 +207,12 @@ class Reader:
                 self.place += 1
                 after_comma = True
                 continue
-            if char == "}" and self._closes_more():
+            if char == "}":
                 self.mends.add(Mend.BRACKETS)
-                return found
+                if not self._one_too_many():
+                    return found
+                self.place += 1
+                continue
             if not after_comma:
                 self.mends.add(Mend.COMMAS)
             after_comma = False
@@ -224,17 +228,17 @@ class Reader:
         if not self._peek() and not isinstance(found[-1], dict | list):
             found.pop()
 
-    def _closes_more(self) -> bool:
-        """Tell whether a ``}`` in a list ends the object around it, or is just one too many.
+    def _one_too_many(self) -> bool:
+        """Tell whether a ``}`` in a list is too many, or ends the object around the list.
 
         One too many stands between the items: what follows it is a comma or the list's own end.
         """
-        after = _SPACE.match(self.text, self.place + 1).end()  # type: ignore[union-attr]
-        if self.text[after : after + 1] not in (",", "]"):
-            return True
-        self.mends.add(Mend.BRACKETS)
-        self.place += 1
-        return self._closes_more() if self._peek() == "}" else False
+        return self._next_sign(self.place + 1) in (",", "]")
+
+    def _next_sign(self, place: int) -> str:
+        """Return the character behind the space at the place, empty at the end of the text."""
+        after = _after_space(self.text, place)
+        return self.text[after : after + 1]
 
     def _trailing(self, superfluous: bool) -> None:
         if superfluous:
@@ -242,11 +246,14 @@ class Reader:
 
     def _skip(self) -> str:
         """Step over a character that nothing starts with."""
-        self._steps -= 1
-        if self._steps < 0:
-            raise Unreadable
+        self._step()
         self.place += 1
         return self._junk()
+
+    def _step(self) -> None:
+        self.steps -= 1
+        if self.steps < 0:
+            raise Unreadable
 
     def _junk(self) -> str:
         self.mends.add(Mend.JUNK)
@@ -276,7 +283,8 @@ class Reader:
             place = _unescaped(self.text, place, closer)
             if place < 0:
                 return first
-            after = _SPACE.match(self.text, place + 1).end()  # type: ignore[union-attr]
+            self._step()
+            after = _after_space(self.text, place + 1)
             following = self.text[after : after + 1]
             if following in ("", ",", ":", "}", "]") or "\n" in self.text[place:after]:
                 if first >= 0:
@@ -297,6 +305,20 @@ class Reader:
 
 
 _ESCAPES: Final = {"n": "\n", "t": "\t", "r": "\r"}
+
+
+def valid_unicode(text: str, mends: set[Mend]) -> str:
+    """Return the text without halves of surrogate pairs, which no UTF-8 can hold."""
+    valid = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if valid != text:
+        mends.add(Mend.UNICODE)
+    return valid
+
+
+def _after_space(text: str, place: int) -> int:
+    """Return where the first character stands that is no white space, from the place on."""
+    found = _NO_SPACE.search(text, place)
+    return found.start() if found else len(text)
 
 
 def _escaped_quotes(body: str) -> str:

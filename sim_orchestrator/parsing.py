@@ -1,0 +1,310 @@
+"""Reads a model's answer: text in, actions out, or the reason why there are none.
+
+``parse_answer`` never raises and never decides for the model: what it mends is spelling, and each
+mend is named; what it cannot mend is dropped with the reason; where nothing is left it says so.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sim_orchestrator.context.survey import survey
+from sim_orchestrator.lenient_json import CUT_OFF, Damaged, Mend, Reader, Unreadable, valid_unicode
+from sim_orchestrator.mending import Unmendable, action_name, looks_like_action, mend_action
+from sim_orchestrator.minds.base import Observation
+
+MAX_TEXT_CHARS: Final = 400_000
+"""The most characters of an answer that are read."""
+
+MAX_ACTIONS: Final = 100
+"""The most actions of an answer that are read: as many as a turn's action points can ever pay."""
+
+THOUGHT_CHARS_MAX: Final = 4_000
+NOTES_CHARS_MAX: Final = 1_000
+_DROPPED_QUOTED: Final = 3
+_REASON_CHARS_MAX: Final = 200
+_WRAPPINGS_MAX: Final = 3
+_FIELDS_LOOKED_INTO: Final = 8
+_TEXTS: Final = {
+    "thought": (("thought", "thoughts", "reasoning"), THOUGHT_CHARS_MAX),
+    "notes": (("notes", "note"), NOTES_CHARS_MAX),
+}
+_FENCE: Final = re.compile(r"```[\w-]*(.*?)(?:```|\Z)", re.DOTALL)
+_START: Final = re.compile(r"[{\[]")
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """An answer that could be read.
+
+    Attributes:
+        actions: the actions in wire form, each one valid for itself.
+        thought: the reasoning given.
+        notes: what the agent wants to be told next turn.
+        mends: what had to be mended, one short phrase each, in a fixed order.
+        dropped: actions that could not be used, one sentence each.
+    """
+
+    actions: Sequence[dict[str, Any]] = ()
+    thought: str = ""
+    notes: str = ""
+    mends: Sequence[str] = ()
+    dropped: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ParseFailure:
+    """An answer that gives no decision.
+
+    Attributes:
+        error: what is wrong with it, in one sentence that can be quoted to the model.
+        dropped: its actions that could not be used, one sentence each.
+    """
+
+    error: str
+    dropped: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was found in a text: thought and notes, the items of the list, whether it was cut."""
+
+    texts: Mapping[str, str]
+    items: Sequence[Any]
+    cut: bool
+
+
+def parse_answer(text: str, *, done_reason: str, observation: Observation) -> Parsed | ParseFailure:
+    """Read a model's answer.
+
+    Args:
+        text: the answer as it came; any text of any length.
+        done_reason: why the model stopped: ``stop``, or ``length`` where it was cut off.
+        observation: what the answer is about.
+
+    Returns:
+        what was decided, or why nothing was. An empty list of actions is a decision too.
+    """
+    mends: set[Mend] = set()
+    if len(text) > MAX_TEXT_CHARS:
+        mends.add(Mend.LONG_TEXT)
+        text = text[:MAX_TEXT_CHARS]
+    answer = _find_answer(_without_thinking(text, mends), mends)
+    if answer is None:
+        return ParseFailure(_no_answer(text, done_reason))
+    return _interpret(answer, done_reason, observation, mends)
+
+
+def _without_thinking(text: str, mends: set[Mend]) -> str:
+    """Leave out what a model thought aloud before its answer."""
+    _, closed, after = text.rpartition("</think>")
+    if closed:
+        mends.add(Mend.THINKING)
+        return after
+    before, opened, _ = text.partition("<think>")
+    return before if opened else text
+
+
+def _find_answer(text: str, mends: set[Mend]) -> Answer | None:
+    """Return the first value in the text that is meant as an answer."""
+    whole = _strict(text)
+    if whole is not None:
+        return _as_answer(whole, mends)
+    budget = _Budget()
+    for fence in _FENCE.finditer(text):
+        answer = _first_answer(fence[1], mends, budget)
+        if answer is not None:
+            mends.add(Mend.FENCE)
+            return answer
+    return _first_answer(text, mends, budget)
+
+
+def _strict(text: str) -> Any:
+    """Return what strict JSON says, ``None`` where the text is none."""
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(constant)
+
+
+@dataclass(slots=True)
+class _Budget:
+    """How much reading an answer is worth; bounds the time that hostile text can take."""
+
+    starts: int = 60
+    steps: int = 200_000
+
+
+def _first_answer(text: str, mends: set[Mend], budget: _Budget) -> Answer | None:
+    """Read one value after the other, up to the first that is meant as an answer."""
+    place = 0
+    while budget.starts and (start := _START.search(text, place)):
+        budget.starts -= 1
+        reader = Reader(text, budget.steps)
+        try:
+            value = reader.read(start.start())
+        except Unreadable:
+            place = start.end()
+            continue
+        finally:
+            budget.steps = reader.steps
+        place = reader.place
+        answer = _as_answer(value, mends)
+        if answer is not None:
+            mends |= reader.mends
+            if text[: start.start()].strip() or text[place:].strip():
+                mends.add(Mend.PROSE)
+            return answer
+    return None
+
+
+def _as_answer(value: Any, mends: set[Mend], depth: int = 0) -> Answer | None:
+    """Return the value as an answer, ``None`` if it is not meant as one."""
+    if isinstance(value, list):
+        return _list_as_answer(value, mends, depth)
+    if not isinstance(value, dict) or depth > _WRAPPINGS_MAX:
+        return None
+    by_fold = {key.strip().lower(): key for key in reversed(value)}
+    if "actions" in by_fold:
+        items = _as_items(value[by_fold["actions"]], mends)
+    elif looks_like_action(value):
+        mends.add(Mend.SINGLE)
+        items = [value]
+    elif isinstance(value.get(by_fold.get("action", "")), list | dict):
+        mends.add(Mend.LIST_NAME)
+        items = _as_items(value[by_fold["action"]], mends)
+    else:
+        return _unwrapped(value, mends, depth)
+    if items is None:
+        return None
+    cut = isinstance(value, Damaged) and value.why == CUT_OFF
+    return Answer(_texts(value, by_fold, mends), items, cut)
+
+
+def _list_as_answer(value: list[Any], mends: set[Mend], depth: int) -> Answer | None:
+    if any(looks_like_action(item) for item in value):
+        mends.add(Mend.LIST)
+        return Answer({}, value, False)
+    if len(value) == 1 and isinstance(value[0], dict):
+        return _unwrapped({"": value[0]}, mends, depth)
+    return None
+
+
+def _unwrapped(value: Mapping[str, Any], mends: set[Mend], depth: int) -> Answer | None:
+    """Return the answer that stands inside another object."""
+    for inner in list(value.values())[:_FIELDS_LOOKED_INTO]:
+        found = _as_answer(inner, mends, depth + 1) if isinstance(inner, dict) else None
+        if found is not None:
+            mends.add(Mend.WRAPPED)
+            return found
+    return None
+
+
+def _as_items(value: Any, mends: set[Mend]) -> list[Any] | None:
+    """Return what stands under ``actions`` as a list, ``None`` if it is no actions at all."""
+    if isinstance(value, list):
+        return value
+    if isinstance(value, dict):
+        if len(value) > 1 and all(action_name(key) for key in value):
+            mends.add(Mend.TYPE_KEY)
+            return [{key: inner} for key, inner in value.items()]
+        mends.add(Mend.SINGLE)
+        return [value]
+    if isinstance(value, str) and action_name(value):
+        mends.add(Mend.SINGLE)
+        return [value]
+    return None
+
+
+def _texts(
+    value: Mapping[str, Any], by_fold: Mapping[str, str], mends: set[Mend]
+) -> dict[str, str]:
+    """Return thought and notes as texts of a bounded length."""
+    found: dict[str, str] = {}
+    for name, (keys, longest) in _TEXTS.items():
+        key = next((by_fold[key] for key in keys if key in by_fold), None)
+        said = value[key] if key is not None else None
+        if said is None:
+            continue
+        if not isinstance(said, str):
+            mends.add(Mend.TEXT_TYPE)
+            said = _as_text(said)
+        text = valid_unicode(said, mends)
+        if len(text) > longest:
+            mends.add(Mend.TEXT_LENGTH)
+        found[name] = text[:longest]
+    return found
+
+
+def _as_text(value: Any) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except RecursionError:
+        return ""  # nested so deep that it says nothing
+
+
+def _interpret(
+    answer: Answer, done_reason: str, observation: Observation, mends: set[Mend]
+) -> Parsed | ParseFailure:
+    """Mend and check each action alone; what is good survives what is bad."""
+    counted = list(mends)
+    actions: list[dict[str, Any]] = []
+    dropped: list[str] = []
+    agents = survey(observation).agents
+    for number, item in enumerate(answer.items[:MAX_ACTIONS], 1):
+        mended: set[Mend] = set()
+        try:
+            action = mend_action(item, own_id=observation.agent_id, agents=agents, mends=mended)
+        except Unmendable as error:
+            reason = valid_unicode(str(error), set())[:_REASON_CHARS_MAX]
+            dropped.append(f"action {number}: {reason}")
+            continue
+        actions.append(action)
+        counted += mended
+    beyond = len(answer.items) - MAX_ACTIONS
+    if beyond > 0:
+        counted.append(Mend.MANY)
+        dropped.append(f"{beyond} actions beyond the first {MAX_ACTIONS} were left out")
+    if not actions and (dropped or answer.cut):
+        return ParseFailure(_nothing_usable(dropped, done_reason), dropped)
+    order = list(Mend)
+    return Parsed(
+        actions=actions,
+        thought=answer.texts.get("thought", ""),
+        notes=answer.texts.get("notes", ""),
+        mends=[str(mend) for mend in sorted(counted, key=order.index)],
+        dropped=dropped,
+    )
+
+
+def _nothing_usable(dropped: Sequence[str], done_reason: str) -> str:
+    if not dropped:
+        return _cut_off(done_reason)
+    more = len(dropped) - _DROPPED_QUOTED
+    listed = "; ".join(dropped[:_DROPPED_QUOTED]) + (f"; and {more} more" if more > 0 else "")
+    return f"none of the actions could be used: {listed}"
+
+
+def _no_answer(text: str, done_reason: str) -> str:
+    """Say why no answer was found in the text."""
+    if not text.strip():
+        return "the answer is empty"
+    if done_reason == "length":
+        return _cut_off(done_reason)
+    if "{" in text:
+        return 'the answer has no list "actions"'
+    return "the answer is no JSON object"
+
+
+def _cut_off(done_reason: str) -> str:
+    if done_reason == "length":
+        return "the answer was cut off at its longest before any action; answer more briefly"
+    return "the answer ends before any action"
