@@ -1,0 +1,59 @@
+"""Parameters of queries: their bounds, and the refusal of those that an operation does not know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from inspect import signature
+from typing import Annotated, Any, Final, get_args, get_type_hints
+
+from fastapi import Path, Query, Request
+from fastapi.params import Query as QueryParameter
+
+from sim_engine.api.problems import malformed_parameters
+from sim_engine.observation import PAGE_MAX
+from sim_engine.types.fields import AGENT_ID_PATTERN, MAX_AMOUNT
+from sim_engine.validation import PlacedError
+
+NAME_CHARS_MAX: Final = 200
+
+Limit = Annotated[int, Query(ge=1, le=PAGE_MAX, description="most rows of the page")]
+After = Annotated[int, Query(ge=0, le=MAX_AMOUNT, description="`next_after` of the page before")]
+EntryAfter = Annotated[
+    str | None,
+    Query(
+        pattern=r"^[0-9]{1,15}\.[0-9]{1,15}$",
+        description="`next_after` of the page before: turn and place of the last entry",
+    ),
+]
+TurnInPath = Annotated[int, Path(ge=0, le=MAX_AMOUNT, description="number of a sealed turn")]
+NameInPath = Annotated[str, Path(max_length=NAME_CHARS_MAX)]
+AgentFilter = Annotated[
+    str | None, Query(pattern=AGENT_ID_PATTERN, description="party or arbitrator")
+]
+
+
+@cache
+def _names(endpoint: Callable[..., Any]) -> frozenset[str]:
+    """Read the names of an endpoint's query parameters, as they are written in a URL."""
+    hints = get_type_hints(endpoint, include_extras=True)
+    names = set()
+    for name in signature(endpoint).parameters:
+        for part in get_args(hints[name]):
+            if isinstance(part, QueryParameter):
+                names.add(part.alias or name)
+    return frozenset(names)
+
+
+async def known_parameters_only(request: Request) -> None:
+    """Refuse parameters that the operation does not have: misspelt, they would do nothing."""
+    known = _names(request.scope["endpoint"])
+    unknown = sorted(set(request.query_params) - known)
+    if unknown:
+        takes = f"this path takes {', '.join(sorted(known))}" if known else "this path takes none"
+        raise malformed_parameters(
+            [
+                PlacedError(loc=["query", name], message=f"is an unknown parameter: {takes}")
+                for name in unknown[:10]
+            ]
+        )

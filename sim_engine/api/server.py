@@ -1,0 +1,174 @@
+"""Serving over TCP: uvicorn with a deadline for every stage of a connection."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from types import FrameType
+from typing import Final
+
+import orjson
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from sim_engine.api import problems
+from sim_engine.api.logs import event
+
+HEAD_SECONDS: Final = 10.0
+"""How long a client may take from connecting, or from its first byte, to the end of a head."""
+
+IDLE_SECONDS: Final = 30
+"""How long a connection is kept open between two requests."""
+
+STALLED_SECONDS: Final = 30.0
+"""How long a client may take nothing of an answer that waits for it."""
+
+GRACE_SECONDS: Final = 20
+"""How long requests in hand may go on after a signal to stop; a turn always runs to its end."""
+
+UNREAD_BYTES_MAX: Final = 2**28
+"""How much of a body that was already answered is read before the connection is cut."""
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """HTTP/1.1 for clients that may be slow, half open or hostile.
+
+    uvicorn limits how long a connection may idle after an answer. This adds what it leaves open: a
+    client that connects and says nothing, one that sends a head without end, one that does not read
+    its answer, one that goes on sending after it was refused.
+    """
+
+    _deadline: asyncio.TimerHandle | None = None
+    _unread = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Expect the head of a request soon."""
+        super().connection_made(transport)
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let the deadline go with the connection."""
+        self._relax()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        """Expect the rest of the head soon."""
+        super().on_message_begin()
+        if self._deadline is None:
+            self._expect_head()
+
+    def on_headers_complete(self) -> None:
+        """From here on the application sets the limits: it knows what may be sent."""
+        self._relax()
+        self._unread = 0
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Forget what belongs to a request that is answered, up to a limit."""
+        if self.cycle.response_complete:
+            self._unread += len(body)
+            if self._unread > UNREAD_BYTES_MAX:
+                self.transport.abort()
+            return
+        super().on_body(body)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close an idle connection; one whose answer is still being read gets the time it needs."""
+        waiting = self.transport.get_write_buffer_size()
+        if waiting:
+            self._deadline = self.loop.call_later(STALLED_SECONDS, self._cut_if_stalled, waiting)
+        else:
+            super().timeout_keep_alive_handler()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP with a problem like all others."""
+        kind = problems.KINDS["bad_request"]
+        content = orjson.dumps(
+            problems.problem_body("bad_request", kind.status, kind.title, kind.example)
+        )
+        head = (
+            "HTTP/1.1 400 Bad Request\r\n"
+            f"content-type: {problems.MEDIA_TYPE}\r\ncontent-length: {len(content)}\r\n"
+            "connection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + content)
+        self.transport.close()
+
+    def _expect_head(self) -> None:
+        self._relax()
+        self._deadline = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+
+    def _relax(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _cut_if_stalled(self, waiting: int) -> None:
+        left = self.transport.get_write_buffer_size()
+        if left == waiting:
+            self.transport.abort()
+        elif left:
+            self._deadline = self.loop.call_later(STALLED_SECONDS, self._cut_if_stalled, left)
+        else:
+            super().timeout_keep_alive_handler()
+
+
+class _Server(uvicorn.Server):
+    """Says where it listens in one line that programs and people can read."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listening in sockets or []:
+            host, port = listening.getsockname()[:2]
+            event("listening", url=f"http://{f'[{host}]' if ':' in host else host}:{port}")
+
+
+def bind(host: str, port: int) -> list[socket.socket]:
+    """Take the addresses of a host, before anything slow is done.
+
+    Raises:
+        OSError: an address is taken, is not of this machine, or the name has none.
+    """
+    taken: list[socket.socket] = []
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    try:
+        for family, _, _, _, address in dict.fromkeys(found):
+            listening = socket.socket(family, socket.SOCK_STREAM)
+            taken.append(listening)
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listening.bind(address)
+    except OSError:
+        for listening in taken:
+            listening.close()
+        raise
+    return taken
+
+
+def serve(app: FastAPI, sockets: list[socket.socket]) -> None:
+    """Serve until SIGTERM or SIGINT; the turn in hand is finished first."""
+    config = uvicorn.Config(
+        app,
+        http=GuardedProtocol,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # a caller's address is that of its connection, whatever it says
+        timeout_keep_alive=IDLE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    # uvicorn raises the signal again once it has stopped, for whoever had a handler before: to stop
+    # in order is all that either signal asks for here.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _ignore)
+    _Server(config).run(sockets)
+    event("stopped")
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """Take a signal that has done its work."""

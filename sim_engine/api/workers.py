@@ -1,0 +1,51 @@
+"""The threads in which the engine works, so that the event loop stays free for everybody else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final, ParamSpec, TypeVar
+
+from anyio import CapacityLimiter, to_thread
+from fastapi import Request
+
+from sim_engine.engine import Engine
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+READERS_MAX: Final = 16
+QUEUERS_MAX: Final = 4
+WRITERS_MAX: Final = 2
+
+
+class Workers:
+    """Runs the engine's methods in threads of three kinds, so that no kind can starve another.
+
+    While a turn is processed, readers wait for it; they must not hold the threads that the next
+    turn needs, and neither must agents that queue actions.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._readers = CapacityLimiter(READERS_MAX)
+        self._queuers = CapacityLimiter(QUEUERS_MAX)
+        self._writers = CapacityLimiter(WRITERS_MAX)
+
+    async def read(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a method that reads."""
+        return await to_thread.run_sync(partial(method, *args, **kwargs), limiter=self._readers)
+
+    async def queue(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a method that queues an agent's actions."""
+        return await to_thread.run_sync(partial(method, *args, **kwargs), limiter=self._queuers)
+
+    async def write(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a method that changes the world. It runs to its end even if the caller gives up."""
+        return await to_thread.run_sync(partial(method, *args, **kwargs), limiter=self._writers)
+
+
+def workers_of(request: Request) -> Workers:
+    """Return the workers of the application that got a request."""
+    workers: Workers = request.app.state.workers
+    return workers
