@@ -7,7 +7,6 @@ and read again from the ledger, so that it never knows more than the disk.
 
 from __future__ import annotations
 
-import gc
 import hmac
 import secrets
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
 from sim_engine import PROTOCOL_VERSION
+from sim_engine.collector import settle_garbage_collector
 from sim_engine.errors import (
     Halted,
     Malformed,
@@ -244,6 +244,7 @@ class Engine(Observer):
         config = {**config_view(request.config), "protocol_version": PROTOCOL_VERSION}
         config_rows: list[rows.Row] = [(name, str(number)) for name, number in config.items()]
         config_rows += [("seed", seed), ("init_request_hash", request_hash)]
+        config_rows.sort()
         keys: dict[str, str] = {}
         if request.agent_keys:
             keys = {agent_id: secrets.token_urlsafe(KEY_BYTES) for agent_id in balances}
@@ -322,11 +323,11 @@ class Engine(Observer):
             return
         self._world = world
         if self._own_process:
-            _settle_garbage_collector()
+            settle_garbage_collector()
 
 
 def _balances(request: InitRequest) -> dict[str, int]:
-    """Return the starting balances (tokens) in roster order. Raises Malformed if they can not be."""
+    """Return the first balances (tokens) in roster order. Raises Malformed if they can not be."""
     balances: dict[str, int] = {}
     for place, new in enumerate(request.agents):
         agent_id = new.agent_id if isinstance(new, NewAgent) else new
@@ -351,14 +352,3 @@ def _init_hash(request: InitRequest, balances: dict[str, int]) -> str:
         request.agent_keys,
     ]
     return sha256(orjson.dumps(asked)).hexdigest()
-
-
-def _settle_garbage_collector() -> None:
-    """Keep the collector away from the world, which never becomes garbage, and let it run rarely.
-
-    A turn of a large world makes hundreds of thousands of objects that reference counting frees;
-    walking the whole world for them would double the turn.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(2_000_000, 50, 100)

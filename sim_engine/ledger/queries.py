@@ -100,7 +100,7 @@ def contract_numbers(
     if contract_type is not None:
         query = query.where(c.contract_type == contract_type)
     if agent is not None:
-        # Agent ids hold no quotation mark, so that a quoted id is found in a list of members only whole.
+        # Ids hold no quotation mark, so that a quoted one is found in a list of members only whole.
         member = c.members.contains(f'"{agent}"', autoescape=True)
         query = query.where(or_(c.arbitrator == agent, member))
     found = connection.execute(query.order_by(c.number).limit(limit))
@@ -207,7 +207,7 @@ def _receipts(actions: Iterable[Any]) -> list[dict[str, Any]]:
 
 
 def _rows(connection: Connection, query: Select[Any]) -> list[dict[str, Any]]:
-    # Names of columns are a subclass of str, which the JSON encoder takes for values but not for keys.
+    # Names of columns are a subclass of str, which the JSON encoder does not take for keys.
     result = connection.execute(query)
-    names = [str(name) for name in result.keys()]
+    names = list(map(str, result.keys()))
     return [dict(zip(names, row, strict=True)) for row in result]

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import RowMapping
 
 from sim_engine.rules.state import (
     Agent,
@@ -72,7 +71,7 @@ def new_agent_row(agent: Agent) -> Row:
     return (agent.agent_id, *state, agent.balance, position)
 
 
-def read_agent(row: RowMapping) -> Agent:
+def read_agent(row: Mapping[Any, Any]) -> Agent:
     """Rebuild an agent from its whole row; its open contracts are counted when those are read."""
     agent = Agent(row["position"], row["agent_id"])
     agent.liquid.balance = row["balance"]
@@ -130,7 +129,7 @@ def contract_row(contract: Contract) -> Row:
     )
 
 
-def read_contract(row: RowMapping, agents: Mapping[str, Agent]) -> Contract:
+def read_contract(row: Mapping[Any, Any], agents: Mapping[str, Agent]) -> Contract:
     """Rebuild a contract from its row, among the agents of its world."""
     contract = Contract(
         number=row["number"],
@@ -176,7 +175,7 @@ def block_row(block: Block, seq: int) -> Row:
     )
 
 
-def read_block(row: RowMapping) -> Block:
+def read_block(row: Mapping[Any, Any]) -> Block:
     """Rebuild a block from its row."""
     return Block(
         hash=row["hash"],

@@ -211,12 +211,17 @@ def open_database(path: Path, *, read_only: bool = False) -> Database:
 
 def _prepare(connection: Connection, path: Path) -> None:
     """Create the schema in an empty file, or make sure that the file is ours."""
-    application_id = connection.exec_driver_sql("PRAGMA application_id").scalar_one()
-    version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
     found = connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
     if found == 0:
         tables.create_schema(connection)
-        return
+    else:
+        check_file(connection, path)
+
+
+def check_file(connection: Connection, path: Path) -> None:
+    """Make sure that a file is a ledger of this schema version. Raises ForeignDatabase."""
+    application_id = connection.exec_driver_sql("PRAGMA application_id").scalar_one()
+    version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
     if application_id != tables.APPLICATION_ID:
         raise ForeignDatabase(
             f"{path} is a SQLite file of another program; name a new file with DB_PATH"

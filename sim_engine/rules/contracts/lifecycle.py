@@ -54,26 +54,24 @@ def propose_contract(turn: Turn, agent: Agent, action: AnyProposal) -> None:
 
 def sell_information(turn: Turn, agent: Agent, action: SellInformation) -> None:
     """Propose an information sale as its seller."""
-    propose_contract(
-        turn,
-        agent,
-        ProposeInformationSale(
-            type="propose_contract",
-            contract_type="information_sale",
-            fee=action.fee,
-            counterparty=action.to,
-            arbitrator=action.arbitrator,
-            settlement=action.settlement,
-            duration=action.duration,
-            proposer_collateral=action.proposer_collateral,
-            counterparty_collateral=action.counterparty_collateral,
-            arbitrator_collateral=action.arbitrator_collateral,
-            arbitrator_fee=action.arbitrator_fee,
-            terms=InformationTerms(
-                seller="proposer", price=action.price, title=action.title, content=action.content
-            ),
+    proposal = ProposeInformationSale(
+        type="propose_contract",
+        contract_type="information_sale",
+        fee=action.fee,
+        counterparty=action.to,
+        arbitrator=action.arbitrator,
+        settlement=action.settlement,
+        duration=action.duration,
+        proposer_collateral=action.proposer_collateral,
+        counterparty_collateral=action.counterparty_collateral,
+        terms=InformationTerms(
+            seller="proposer", price=action.price, title=action.title, content=action.content
         ),
     )
+    # What may be left out may be set to None, but not built with it.
+    proposal.arbitrator_collateral = action.arbitrator_collateral
+    proposal.arbitrator_fee = action.arbitrator_fee
+    propose_contract(turn, agent, proposal)
 
 
 def sign_contract(turn: Turn, agent: Agent, action: SignContract) -> None:
@@ -150,7 +148,7 @@ def _check_terms(world: World, proposer: Agent, action: AnyProposal) -> None:
     )
     kind.check_terms(world, action, action.terms)
     if isinstance(kind, Pool) and isinstance(action.terms, PoolTerms):
-        kind.check_split(proposer, action.terms)
+        kind.check_members(proposer, action.terms)
     least = world.config.min_arbitrator_collateral
     require(
         action.settlement == "automatic"

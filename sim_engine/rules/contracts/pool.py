@@ -24,11 +24,6 @@ class Pool(ContractKind[PoolTerms]):
         assert isinstance(proposal, ProposePool)
         invalid = RejectionCode.INVALID_TERMS
         require(
-            len(set(terms.members)) == len(terms.members),
-            invalid,
-            "members names an agent twice; name each once",
-        )
-        require(
             len(set(terms.kinds)) == len(terms.kinds),
             invalid,
             "kinds names a kind twice; name each once",
@@ -44,8 +39,16 @@ class Pool(ContractKind[PoolTerms]):
             "the counterparty of a pool is the first of its members; name that one or none",
         )
 
-    def check_split(self, proposer: Agent, terms: PoolTerms) -> None:
-        """Reject a split that names others than the members, or does not add up."""
+    def check_members(self, proposer: Agent, terms: PoolTerms) -> None:
+        """Reject a member that is there twice, and a split that does not fit the members.
+
+        The proposer is a member by proposing, so that naming it among ``members`` is naming it twice.
+        """
+        require(
+            len({proposer.agent_id, *terms.members}) == len(terms.members) + 1,
+            RejectionCode.INVALID_TERMS,
+            "members names an agent twice, or the proposer; name each other member once",
+        )
         if isinstance(terms.split, str):
             return
         require(

@@ -1,0 +1,280 @@
+"""Verify a ledger by playing its world again from genesis and comparing every row.
+
+What a turn took in stands in ``submissions``, ``actions`` and ``inference``. From these the rules
+make everything else again; each row that is stored must be the row that they make. A row of what
+was taken in can not be made from anything: the seal of its turn covers it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+from pydantic import ValidationError
+
+from sim_engine.ledger import rows, tables
+from sim_engine.ledger.audit import (
+    Broken,
+    Difference,
+    Pages,
+    Progress,
+    Report,
+    add_entries,
+    check_digests,
+    check_sums,
+    check_totals,
+    compare,
+    key_of,
+    open_pages,
+    read_json,
+)
+from sim_engine.ledger.journal import HISTORY, Intake, SealedTurn, write_up, write_up_genesis
+from sim_engine.ledger.rows import Row
+from sim_engine.rules.genesis import create_world
+from sim_engine.rules.in_hand import Submitted, Turn
+from sim_engine.rules.rejections import InvariantViolation
+from sim_engine.rules.state import Agent, Contract, World
+from sim_engine.rules.turn import process
+from sim_engine.types.actions import Action
+from sim_engine.types.config import Config
+from sim_engine.types.requests import ACTIONS_ADAPTER, Inference
+
+TAKEN_IN: Final = ("submissions", "actions", "inference")
+CONTRACT: Final = "SELECT * FROM contracts WHERE number = ?"
+CONTRACT_COLUMNS: Final = tuple(column.name for column in tables.contracts.columns)
+
+
+def verify(path: Path, progress: Progress) -> Report:
+    """Replay a ledger from genesis and compare every row of history and state.
+
+    Memory does not grow with the length of the history. Raises ForeignDatabase if the file is no
+    ledger of this schema version.
+    """
+    report = Report()
+    with open_pages(path) as pages:
+        replay = _Replay(pages, report)
+        try:
+            sums = replay.run(progress)
+            check_totals(pages, report)
+            replay.compare_state()
+            check_sums(pages, report, sums)
+        except Broken as broken:
+            report.differences.append(broken.difference)
+    return report
+
+
+class _Replay:
+    """A world that is played again beside the ledger that it came from."""
+
+    def __init__(self, pages: Pages, report: Report) -> None:
+        self._pages = pages
+        self._report = report
+        self._world: World
+
+    def run(self, progress: Progress) -> dict[str, int]:
+        """Play every turn; returns the sums of accounts. Raises Broken at the first difference."""
+        sums: dict[str, int] = defaultdict(int)
+        last = self._pages.number("SELECT max(turn) FROM turns")
+        self._genesis(sums)
+        progress(0, last)
+        for number in range(1, last + 1):
+            self._turn(number, sums)
+            progress(number, last)
+        return sums
+
+    def compare_state(self) -> None:
+        """Compare the newest state: agents, cores, open contracts. Raises Broken."""
+        world = self._world
+        initial: dict[str, int] = dict(
+            self._pages.select("SELECT agent_id, initial_balance FROM agents")
+        )
+        agents = [
+            (agent.agent_id, *state, initial.get(agent.agent_id), position)
+            for agent in world.roster
+            for *state, position in [rows.agent_row(agent)]
+        ]
+        self._compare_all("agents", "position", agents)
+        cores = [(core.core_id, core.owner and core.owner.agent_id) for core in world.cores]
+        self._compare_all("cores", "core_id", cores)
+        for contract in world.open_contracts.values():
+            self._compare_contract(contract)
+        unknown = self._pages.select(
+            "SELECT * FROM contracts WHERE number < 1 OR number > ?", world.last_contract
+        )
+        compare(self._report, "contracts", unknown, [])
+        self._check_pool()
+
+    def _genesis(self, sums: dict[str, int]) -> None:
+        stored = self._pages.select("SELECT * FROM config ORDER BY key")
+        self._report.counts["config"] = len(stored)
+        seed, config = _read_config(dict(stored))
+        balances: dict[str, int] = dict(
+            self._pages.select("SELECT agent_id, initial_balance FROM agents ORDER BY position")
+        )
+        for agent_id, balance in balances.items():
+            if type(balance) is not int or balance < 0:
+                raise Broken(
+                    Difference("agents", f"agent_id={agent_id}", balance, "an initial balance")
+                )
+        world = create_world(seed, balances, config)
+        world.find_ended = self._find_ended
+        genesis = write_up_genesis(world, stored)
+        self._world = world
+        self._compare_history(genesis, ("entries", "blocks"))
+        add_entries(sums, world.books.entries)
+
+    def _turn(self, number: int, sums: dict[str, int]) -> None:
+        world = self._world
+        intake = self._intake(number)
+        try:
+            turn = process(world, intake.submitted)
+        except InvariantViolation as violation:
+            raise Broken(
+                Difference("turns", f"turn={number}", "a sealed turn", f"none: {violation}")
+            ) from None
+        sealed = write_up(turn, intake)
+        self._compare_history(sealed, HISTORY)
+        self._compare_ended(turn)
+        add_entries(sums, world.books.entries)
+
+    def _compare_history(self, sealed: SealedTurn, names: tuple[str, ...]) -> None:
+        """Compare what a turn appended, then its seal."""
+        for name in names:
+            compare(
+                self._report, name, self._pages.of_turn(name, sealed.turn), sealed.appended[name]
+            )
+        stored = self._pages.of_turn("turns", sealed.turn)
+        expected = sealed.appended["turns"]
+        if stored and stored != expected:
+            key = f"turn={sealed.turn}"
+            found, right = read_json("turns", key, stored[0][-1]), orjson.loads(expected[0][-1])
+            # What was taken in is known to be wrong by its digest alone: name that first.
+            inputs = {name: found.get(name) for name in (*TAKEN_IN, "config") if name in right}
+            check_digests(sealed.turn, inputs, {name: right[name] for name in inputs})
+        compare(self._report, "turns", stored, expected)
+        if sealed.turn == 0:
+            self._report.counts["turns"] = 0
+
+    def _compare_ended(self, turn: Turn) -> None:
+        """Compare the contracts that ended in the turn: they never change again."""
+        for _, contract in sorted(turn.changed_contracts.items()):
+            if not contract.is_open:
+                self._compare_contract(contract)
+
+    def _compare_contract(self, contract: Contract) -> None:
+        stored = self._pages.select(CONTRACT, contract.number)
+        compare(self._report, "contracts", stored, [rows.contract_row(contract)])
+
+    def _compare_all(self, table: str, key: str, expected: list[Row]) -> None:
+        stored = self._pages.select(f'SELECT * FROM "{table}" ORDER BY "{key}"')
+        compare(self._report, table, stored, expected)
+
+    def _find_ended(self, number: int) -> Contract | None:
+        """Read a contract that ended earlier: its row was compared when it did."""
+        found = self._pages.select(CONTRACT, number)
+        if not found:
+            raise Broken(Difference("contracts", f"number={number}", None, "a contract"))
+        return rows.read_contract(
+            dict(zip(CONTRACT_COLUMNS, found[0], strict=True)), self._world.agents
+        )
+
+    def _intake(self, turn: int) -> Intake:
+        """Rebuild what a turn took in. Raises Broken where no engine would have taken it in."""
+        submissions = self._pages.of_turn("submissions", turn)
+        stored = self._pages.of_turn("actions", turn)
+        actions = _read_actions(stored)
+        owners = list(self._owners("actions", stored, 2))
+        plan: dict[Agent, list[int]] = {}
+        for seq, agent in enumerate(owners):
+            plan.setdefault(agent, []).append(seq)
+        usage = self._pages.of_turn("inference", turn)
+        inference = [
+            (agent, _read_usage(row))
+            for agent, row in zip(self._owners("inference", usage, 1), usage, strict=True)
+        ]
+        return Intake(
+            Submitted(actions, plan, inference),
+            [(row[2], row[3]) for row in submissions],
+            [row[4] for row in stored],
+            [row[2] for row in stored],
+            [row[9] for row in stored if row[9] is not None],
+        )
+
+    def _owners(self, table: str, stored: list[Row], column: int) -> Iterator[Agent]:
+        agents = self._world.agents
+        for row in stored:
+            agent = agents.get(row[column])
+            if agent is None:
+                raise Broken(Difference(table, key_of(table, row), row, "an agent of the roster"))
+            yield agent
+
+    def _check_pool(self) -> None:
+        """Look at what waits for the next turn: it has no history yet, but it must be readable."""
+        for row in self._pages.select("SELECT id, agent_id, payload FROM pending_actions"):
+            pending_id, agent_id, payload = row
+            action = read_json("pending_actions", f"id={pending_id}", payload)
+            try:
+                ACTIONS_ADAPTER.validate_python([action])
+            except ValidationError:
+                raise Broken(
+                    Difference("pending_actions", f"id={pending_id}", payload, "an action")
+                ) from None
+            if agent_id not in self._world.agents:
+                raise Broken(
+                    Difference("pending_actions", f"id={pending_id}", agent_id, "a known agent")
+                )
+
+
+def _read_config(stored: dict[Any, Any]) -> tuple[str, Config]:
+    """Read seed and config. Raises Broken where a key is missing or its value can not be."""
+    numbers = {}
+    for name in Config.__slots__:
+        text = stored.get(name)
+        if not isinstance(text, str) or not text.isascii() or not text.isdigit():
+            raise Broken(Difference("config", f"key={name}", text, "a number"))
+        numbers[name] = int(text)
+    try:
+        config = Config(**numbers)
+    except ValidationError as error:
+        name = str(error.errors()[0]["loc"][0])
+        raise Broken(
+            Difference("config", f"key={name}", numbers.get(name), "a value in its bounds")
+        ) from None
+    seed = stored.get("seed")
+    if not isinstance(seed, str):
+        raise Broken(Difference("config", "key=seed", seed, "a text"))
+    return seed, config
+
+
+def _read_actions(stored: list[Row]) -> list[Action]:
+    """Validate the payloads of a turn's actions, all at once as they usually are all sound."""
+    try:
+        return ACTIONS_ADAPTER.validate_python(
+            orjson.loads("[" + ",".join([row[4] for row in stored]) + "]")
+        )
+    except (orjson.JSONDecodeError, ValidationError, TypeError):
+        for row in stored:
+            key = key_of("actions", row)
+            try:
+                ACTIONS_ADAPTER.validate_python([read_json("actions", key, row[4])])
+            except ValidationError:
+                raise Broken(Difference("actions", key, row[4], "a valid action")) from None
+        raise
+
+
+def _read_usage(row: Row) -> Inference:
+    _, _, model, prompt_tokens, output_tokens, _, _, duration_ms, _ = row
+    try:
+        return Inference(
+            output_tokens=output_tokens,
+            prompt_tokens=prompt_tokens,
+            model=model,
+            duration_ms=duration_ms,
+        )
+    except ValidationError:
+        raise Broken(
+            Difference("inference", key_of("inference", row), row, "a report of usage")
+        ) from None
