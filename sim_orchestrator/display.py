@@ -127,6 +127,7 @@ class RichDisplay:
             description=f"turn {turn}/{self._turns}",
             completed=(turn - 1) * self._agents,
             answers=f"0/{self._agents} agents",
+            refresh=True,
         )
 
     def decided(self, agent_id: str, decision: Decision) -> None:

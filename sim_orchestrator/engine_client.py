@@ -25,7 +25,7 @@ ANSWER_SECONDS: Final = 300.0
 """An engine that has taken a request and says nothing for so long is taken for dead."""
 
 _PAUSES: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
-_AWAY: Final = frozenset({502, 503, 504})
+_AWAY: Final = frozenset({429, 502, 503, 504})
 
 
 class EngineError(Exception):

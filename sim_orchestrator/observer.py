@@ -71,7 +71,8 @@ class Observer:
         turn = int(state["turn"])
         recent = range(max(1, turn - SPEECH_TURNS + 1), turn + 1)
         self._speech = {
-            each: self._speech.get(each) or await self._engine.speech(each) for each in recent
+            each: self._speech[each] if each in self._speech else await self._engine.speech(each)
+            for each in recent
         }
         speech = [{"turn": each, **message} for each in recent for message in self._speech[each]]
         await self._read_contents(state["contracts"])

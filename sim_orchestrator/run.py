@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import time
@@ -126,9 +127,13 @@ async def run(values: Values, *, resume: Path | None, console: Console) -> int:
     )
     if resume is None:
         directory.create()
-    async with AsyncExitStack() as stack:
-        opened = await _open(values, settings, directory, resume is not None, console, stack)
-        return await _play_and_sum_up(*opened, directory=directory, console=console)
+    try:
+        async with AsyncExitStack() as stack:
+            opened = await _open(values, settings, directory, resume is not None, console, stack)
+            return await _play_and_sum_up(*opened, directory=directory, console=console)
+    finally:
+        with contextlib.suppress(OSError):
+            directory.path.rmdir()  # what could not begin leaves no empty directory behind
 
 
 async def _open(

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sim_orchestrator.processes import EngineProcess
+
+
+class Engine:
+    """A real engine on a free port; its world is a file that survives it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.db = directory / "sim.db"
+        self.log = directory / "engine.log"
+        self._process = EngineProcess(self.db, self.log)
+
+    @property
+    def url(self) -> str:
+        return self._process.url
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it, on the port it had before."""
+        asyncio.run(self._process.start())
+
+    def stop(self) -> None:
+        self._process.stop()
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    directory = tmp_path / "engine"
+    directory.mkdir()
+    engine = Engine(directory)
+    engine.start()
+    yield engine
+    engine.stop()
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Run in an empty directory, with nothing set from outside."""
+    for name in ("OLLAMA_HOST", "ENGINE_URL", "SIM_OPERATOR_KEY", "OLLAMA_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)

@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from rich.console import Console
+
+from sim_orchestrator.display import PlainDisplay, RichDisplay, make_display
+from sim_orchestrator.minds.base import CallRecord, Decision
+from sim_orchestrator.summary import Summary, print_summary, sparkline
+from sim_orchestrator.tally import Tally, apportion
+from sim_orchestrator.transcript import TurnRecord
+from tests.orchestrator.observations import CONFIG
+
+ROSTER = ["ann", "bob"]
+
+
+def call(tokens: int, **fields: object) -> CallRecord:
+    return CallRecord(attempt=1, model="m:1b", output_tokens=tokens, **fields)  # type: ignore[arg-type]
+
+
+def turn(number: int, **fields: object) -> TurnRecord:
+    standing = {
+        "turn": number,
+        "turn_hash": f"hash {number}",
+        "agents": {"ann": [100 * number, 10, 5, 0, 1, 0], "bob": [-50, 0, 0, 7, 0, 2]},
+        "supply": {"issued": 900, "destroyed": 100, "circulating": 800},
+    }
+    return TurnRecord(**{**standing, **fields})  # type: ignore[arg-type]
+
+
+def played() -> Tally:
+    tally = Tally(config=CONFIG, roster=ROSTER)
+    tally.add((1, "ann", call(450, mends=["fence"])))
+    tally.add((1, "bob", call(0, failure="no answer within 3 seconds")))
+    block = {"kind": "mine", "producer": "ann", "status": "canonical", "reward": 1600}
+    tally.add(
+        turn(
+            1,
+            blocks=[block, {**block, "producer": "bob", "status": "orphaned", "reward": 0}],
+            applied={"job": 2},
+            rejected={"insufficient_funds": 3, "too_long": 1},
+            output_tokens=450,
+            billed_tokens=150,
+            fees=150,
+        )
+    )
+    tally.add((2, "ann", call(10, dropped=["x", "y"])))
+    tally.add(turn(2))
+    return tally
+
+
+def printed(summary: Summary) -> str:
+    stream = io.StringIO()
+    print_summary(Console(file=stream, width=110), summary)
+    return stream.getvalue()
+
+
+def test_the_summary_shows_everything_that_a_run_came_to():
+    text = printed(
+        Summary(
+            title="run runs/x",
+            ending="all 2 turns are played",
+            tally=played(),
+            contracts={("loan", "settled"): 2, ("loan", "defaulted"): 1, ("pool", "active"): 1},
+            db_path=Path("runs/my run/sim.db"),
+            seconds=12.34,
+        )
+    )
+    rows = {line.split()[0]: line.split() for line in text.splitlines() if line.strip()}
+    assert rows["ann"] == ["ann", "215", "200", "10", "5", "·", "1", "·", "▁█"]
+    assert rows["bob"] == ["bob", "-50", "-50", "·", "·", "7", "·", "2", "▄▄"]
+    assert rows["mine"] == ["mine", "1", "1", "1,600", "ann", "1"]
+    assert rows["loan"] == ["loan", "2", "1", "·"]
+    assert rows["pool"] == ["pool", "·", "·", "1"]
+    assert rows["m:1b"][:4] == ["m:1b", "3", "0", "460"]
+    assert rows["m:1b"][-1] == "150"
+    for said in (
+        "all 2 turns are played",
+        "supply 800 tokens (issued 900, destroyed 100); 12.3 s",
+        "turn hash hash 2",
+        "4 rejected: insufficient_funds 3, too_long 1",
+        "3 made, 1 failed",
+        "mended: fence 1",
+        "1 × no answer within 3 seconds",
+        "2 actions could not be used",
+        "sqlite3 'runs/my run/sim.db' \"SELECT turn, agent_id, message FROM speech_log ORDER",
+        "sqlite3 'runs/my run/sim.db' \"SELECT * FROM contracts WHERE status='settled'\"",
+    ):
+        assert said in text
+
+
+def test_a_run_without_a_turn_has_a_summary_too():
+    tally = Tally(config=CONFIG, roster=ROSTER)
+    text = printed(Summary("run x", "stopped by SIGINT", tally, None, None))
+    assert "stopped by SIGINT" in text
+    assert "0 turns, 2 agents" in text
+
+
+def test_of_many_agents_the_richest_and_the_poorest_are_shown():
+    roster = [f"a{i}" for i in range(100)]
+    tally = Tally(config=CONFIG, roster=roster)
+    tally.add(turn(1, agents={name: [i, 0, 0, 0, 0, 0] for i, name in enumerate(roster)}))
+    text = printed(Summary("run x", "done", tally, {}, None))
+    assert "a99 " in text
+    assert "a0 " in text
+    assert "a50 " not in text
+    assert "… 84 more …" in text
+
+
+def test_thinking_is_charged_to_the_model_that_did_it_exactly():
+    tally = Tally(config={**CONFIG, "commons_per_agent": 100}, roster=["a", "b", "c"])
+    tally.add((1, "a", CallRecord(attempt=1, model="big", output_tokens=400, final=False)))
+    tally.add((1, "a", CallRecord(attempt=2, model="big", output_tokens=200)))
+    tally.add((1, "b", CallRecord(attempt=1, model="small", output_tokens=201)))
+    tally.add((1, "c", CallRecord(attempt=1, model="small", output_tokens=50)))
+    billed = 600 + 201 + 50 - 300
+    tally.add(turn(1, billed_tokens=billed, fees=billed))
+    # 500 and 101 beyond the commons share 551: 458.4 and 92.6, and the odd one to the larger rest
+    assert tally.models["big"].fees == 458
+    assert tally.models["small"].fees == 93
+
+
+def test_apportion_leaves_nothing_over_and_breaks_ties_by_order():
+    assert apportion(10, [1, 1, 1]) == [4, 3, 3]
+    assert apportion(2, [1, 1, 1]) == [1, 1, 0]
+    assert apportion(7, [0, 0]) == [0, 0]
+    assert apportion(551, [500, 101]) == [458, 93]
+
+
+def test_sparklines_fill_their_height_and_stay_short():
+    assert sparkline([1, 2, 3]) == "▁▄█"
+    assert sparkline([5, 5]) == "▄▄"
+    assert sparkline([]) == ""
+    assert len(sparkline(list(range(1000)))) == 24
+    assert sparkline(list(range(1000)))[-1] == "█"
+    assert sparkline([-9, 0, 9]) == "▁▄█"
+
+
+def test_failures_in_a_row_are_counted_until_an_agent_succeeds():
+    tally = Tally(config=CONFIG, roster=ROSTER)
+    for number in range(3):
+        tally.add((number, "ann", call(0, failure="x")))
+    assert tally.in_a_row == {"ann": 3}
+    tally.add((4, "ann", call(5)))
+    assert tally.in_a_row == {"ann": 0}
+    tally.add((5, "ann", CallRecord(attempt=0, model="")))
+    assert tally.in_a_row == {}
+    assert tally.not_asked == 1
+
+
+def test_without_a_terminal_there_is_one_plain_line_a_turn():
+    stream = io.StringIO()
+    display = make_display(Console(file=stream, width=60), plain=False)
+    assert isinstance(display, PlainDisplay)
+    display.started(["run x"], turns=9, agents=2, done=0)
+    display.turn_started(1)
+    display.decided("ann", Decision(calls=(call(5),)))
+    blocks = [
+        {"kind": "mine", "producer": "ann", "status": "canonical", "reward": 1},
+        {"kind": "stake", "producer": "bob", "status": "orphaned", "reward": 0},
+    ]
+    display.turn_sealed(
+        turn(
+            1, blocks=blocks, applied={"job": 2}, rejected={"too_long": 1}, output_tokens=7, fees=3
+        ),
+        failures=1,
+        seconds=1.25,
+    )
+    display.finished()
+    assert stream.getvalue().splitlines() == [
+        "run x",
+        "turn 1/9: mine ann, stake bob (orphaned); 2 applied, 1 rejected; 7 tokens, fees 3; "
+        "supply 800; 1 failures; 1.2 s",
+    ]
+
+
+def test_on_a_terminal_there_is_a_bar_and_a_line_a_turn():
+    stream = io.StringIO()
+    console = Console(file=stream, width=100, force_terminal=True, color_system=None)
+    display = make_display(console, plain=False)
+    assert isinstance(display, RichDisplay)
+    display.started(["run x"], turns=4, agents=2, done=0)
+    display.turn_started(1)
+    display.decided("ann", Decision(calls=(call(500),)))
+    display.note("a remark")
+    display.turn_sealed(turn(1, output_tokens=500), failures=2, seconds=0.5)
+    display.turn_started(2)
+    display.finished()
+    shown = stream.getvalue()
+    for said in ("turn 1/4", "0/2 agents", "tok/s", "a remark", "500 tok", "2 failed", "turn 2/4"):
+        assert said in shown
+    assert isinstance(make_display(console, plain=True), PlainDisplay)
