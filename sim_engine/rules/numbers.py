@@ -37,7 +37,8 @@ def pick(n: int, *fields: int | str) -> int:
 class DrawFamily:
     """Draws that differ in their last field only, as one lottery's draws for all its agents do.
 
-    The common fields are hashed once; ``DrawFamily(a, b).draw(field(c))`` is ``draw(a, b, c)`` in bytes.
+    The common fields are hashed once; ``DrawFamily(a, b).draw(field(c))`` is ``draw(a, b, c)`` in
+    bytes.
     """
 
     __slots__ = ("_common",)

@@ -42,7 +42,8 @@ class Pool(ContractKind[PoolTerms]):
     def check_members(self, proposer: Agent, terms: PoolTerms) -> None:
         """Reject a member that is there twice, and a split that does not fit the members.
 
-        The proposer is a member by proposing, so that naming it among ``members`` is naming it twice.
+        The proposer is a member by proposing, so that naming it among ``members`` is naming it
+        twice.
         """
         require(
             len({proposer.agent_id, *terms.members}) == len(terms.members) + 1,
