@@ -121,7 +121,8 @@ def _listen(host: str, port: int) -> socket.socket:
         raise LocalModelError(f"--host {host} is no IPv4 address: use 127.0.0.1") from error
     if not address.is_loopback:
         raise LocalModelError(f"--host {host} is not a loopback address: use 127.0.0.1")
-    listener = socket.socket()
+    # With the protocol named, asyncio sends small answers at once (TCP_NODELAY): 40 ms less each.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((str(address), port))
@@ -133,7 +134,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _end_with_stdin() -> None:
     """Wait for the end of standard input, then end at once: there is nothing to be saved."""
-    while sys.stdin.buffer.read(1):
+    while os.read(sys.stdin.fileno(), 1):  # not through sys.stdin, whose lock a reader would hold
         pass
     os._exit(0)
 

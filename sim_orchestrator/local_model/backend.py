@@ -181,7 +181,7 @@ class Backend:
             if response.status_code != HTTPStatus.OK:
                 await response.aread()
                 raise _refusal(response.json()["error"])
-            reason = "stop"
+            reason, ending = "stop", None
             async for line in response.aiter_lines():
                 kind, _, data = line.partition(": ")
                 if data in ("", "[DONE]"):
@@ -193,9 +193,10 @@ class Backend:
                 if piece.content or piece.thinking:
                     yield piece
                 if "timings" in event:
-                    yield _ending(reason, event["timings"])
-                    return
-        raise ApiError(HTTPStatus.INTERNAL_SERVER_ERROR, "llama.cpp broke off in the answer")
+                    ending = _ending(reason, event["timings"])
+        if ending is None:
+            raise ApiError(HTTPStatus.INTERNAL_SERVER_ERROR, "llama.cpp broke off in the answer")
+        yield ending
 
     def _constraint(self, schema: dict[str, Any] | None) -> dict[str, Any]:
         """Hold the answer to a schema, on one line: a small model fills pages with indentation."""
