@@ -15,6 +15,7 @@ import ollama
 import pytest
 
 from sim_orchestrator.local_model import (
+    DEFAULT_MODEL_NAME,
     LocalModelError,
     open_model,
     running_server,
@@ -154,12 +155,13 @@ def test_a_missing_wheel_is_told_with_the_command(monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_server_ends_with_its_context(tmp_path: Path):
-    async def use() -> tuple[int, bool]:
+    async def use() -> tuple[int, str]:
         async with running_server(log_path=tmp_path / "log") as server:
-            return server.pid, httpx.get(server.url).is_success
+            models = (await ollama.AsyncClient(host=server.url).list()).models
+            return server.pid, str(models[0].model)
 
-    pid, answered = asyncio.run(use())
-    assert answered
+    pid, model = asyncio.run(use())
+    assert model == DEFAULT_MODEL_NAME
     assert not is_running(pid)
 
 
