@@ -8,12 +8,11 @@ was taken in can not be made from anything: the seal of its turn covers it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from sim_engine.ledger import rows, tables
 from sim_engine.ledger.audit import (
@@ -43,6 +42,7 @@ from sim_engine.types.config import Config
 from sim_engine.types.requests import ACTIONS_ADAPTER, Inference
 
 TAKEN_IN: Final = ("submissions", "actions", "inference")
+USAGE_ADAPTER: Final = TypeAdapter(list[Inference])
 CONTRACT: Final = "SELECT * FROM contracts WHERE number = ?"
 CONTRACT_COLUMNS: Final = tuple(column.name for column in tables.contracts.columns)
 
@@ -186,15 +186,13 @@ class _Replay:
         submissions = self._pages.of_turn("submissions", turn)
         stored = self._pages.of_turn("actions", turn)
         actions = _read_actions(stored)
-        owners = list(self._owners("actions", stored, 2))
+        owners = self._owners("actions", stored, 2)
         plan: dict[Agent, list[int]] = {}
         for seq, agent in enumerate(owners):
             plan.setdefault(agent, []).append(seq)
         usage = self._pages.of_turn("inference", turn)
-        inference = [
-            (agent, _read_usage(row))
-            for agent, row in zip(self._owners("inference", usage, 1), usage, strict=True)
-        ]
+        users = self._owners("inference", usage, 1)
+        inference = list(zip(users, _read_usage(usage), strict=True))
         return Intake(
             Submitted(actions, plan, inference),
             [(row[2], row[3]) for row in submissions],
@@ -203,13 +201,16 @@ class _Replay:
             [row[9] for row in stored if row[9] is not None],
         )
 
-    def _owners(self, table: str, stored: list[Row], column: int) -> Iterator[Agent]:
+    def _owners(self, table: str, stored: list[Row], column: int) -> list[Agent]:
+        """Find the agents that rows belong to. Raises Broken for one that is not in the roster."""
         agents = self._world.agents
-        for row in stored:
-            agent = agents.get(row[column])
-            if agent is None:
-                raise Broken(Difference(table, key_of(table, row), row, "an agent of the roster"))
-            yield agent
+        try:
+            return [agents[row[column]] for row in stored]
+        except (KeyError, TypeError):
+            lost = next(row for row in stored if row[column] not in agents)
+            raise Broken(
+                Difference(table, key_of(table, lost), lost, "an agent of the roster")
+            ) from None
 
     def _check_pool(self) -> None:
         """Look at what waits for the next turn: it has no history yet, but it must be readable."""
@@ -265,16 +266,21 @@ def _read_actions(stored: list[Row]) -> list[Action]:
         raise
 
 
-def _read_usage(row: Row) -> Inference:
-    _, _, model, prompt_tokens, output_tokens, _, _, duration_ms, _ = row
+def _read_usage(stored: list[Row]) -> list[Inference]:
+    """Validate what a turn's models used, all at once."""
+    reports = [
+        {
+            "model": model,
+            "prompt_tokens": prompt_tokens,
+            "output_tokens": output_tokens,
+            "duration_ms": duration_ms,
+        }
+        for _, _, model, prompt_tokens, output_tokens, _, _, duration_ms, _ in stored
+    ]
     try:
-        return Inference(
-            output_tokens=output_tokens,
-            prompt_tokens=prompt_tokens,
-            model=model,
-            duration_ms=duration_ms,
-        )
-    except ValidationError:
+        return USAGE_ADAPTER.validate_python(reports)
+    except ValidationError as error:
+        row = stored[int(error.errors()[0]["loc"][0])]
         raise Broken(
             Difference("inference", key_of("inference", row), row, "a report of usage")
         ) from None
