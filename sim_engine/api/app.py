@@ -49,6 +49,7 @@ def create_app(
         version=__version__,
         lifespan=lifespan,
         redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
         swagger_ui_oauth2_redirect_url=None,
     )
     app.state.settings = settings

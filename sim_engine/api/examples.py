@@ -22,7 +22,7 @@ INIT_REQUESTS: Final[dict[str, Json]] = {
     },
 }
 
-INIT_ANSWER: Final[Json] = {
+_INIT_ANSWER: Final[Json] = {
     "turn": 0,
     "turn_hash": _HASH,
     "genesis_hash": _PARENT,
@@ -84,22 +84,23 @@ _RECEIPTS: Final[list[Json]] = [
 
 _SUPPLY: Final[Json] = {"issued": 90_000, "destroyed": 1_200, "circulating": 88_800}
 
-BLOCK: Final[Json] = {
+_BLOCK_IN_TURN: Final[Json] = {
     "hash": _HASH,
     "kind": "mine",
     "height": 9,
     "parent_hash": _PARENT,
     "producer": "agent_0",
-    "turn": 7,
     "status": "canonical",
     "reward": 1_602,
 }
 
-TURN_ANSWER: Final[Json] = {
+_BLOCK: Final[Json] = {**_BLOCK_IN_TURN, "turn": 7}
+
+_TURN_ANSWER: Final[Json] = {
     "turn": 7,
     "turn_hash": _HASH,
     "receipts": _RECEIPTS,
-    "blocks": [BLOCK],
+    "blocks": [_BLOCK_IN_TURN],
     "billing": {
         "output_tokens": 2_400,
         "commons": 1_200,
@@ -118,9 +119,9 @@ QUEUE_REQUESTS: Final[dict[str, Json]] = {
     }
 }
 
-QUEUE_ANSWER: Final[Json] = {"agent_id": "agent_0", "ids": [41], "for_turn": 8}
+_QUEUE_ANSWER: Final[Json] = {"agent_id": "agent_0", "ids": [41], "for_turn": 8}
 
-AGENT: Final[Json] = {
+_AGENT: Final[Json] = {
     "agent_id": "agent_0",
     "balance": 48_650,
     "staked": 1_000,
@@ -139,8 +140,8 @@ AGENT: Final[Json] = {
     "blocks_won": 2,
 }
 
-ONE_AGENT: Final[Json] = {
-    **AGENT,
+_ONE_AGENT: Final[Json] = {
+    **_AGENT,
     "private": {
         "insights": [{"learned_turn": 6, "about_turn": 8, "job_fund": 2_950}],
         "information": [{"contract_id": "c3", "title": "wages", "content": "turn 9 pays well"}],
@@ -148,7 +149,7 @@ ONE_AGENT: Final[Json] = {
     },
 }
 
-CONTRACT: Final[Json] = {
+_CONTRACT: Final[Json] = {
     "contract_id": "c1",
     "contract_type": "loan",
     "settlement": "automatic",
@@ -173,30 +174,30 @@ CONTRACT: Final[Json] = {
     "ruling": None,
 }
 
-STATE: Final[Json] = {
+_STATE: Final[Json] = {
     "turn": 7,
     "turn_hash": _HASH,
-    "agents": [AGENT],
+    "agents": [_AGENT],
     "cores": [{"core_id": 0, "owner": "agent_0"}, {"core_id": 1, "owner": None}],
     "chain": {"height": 9, "tip_hash": _HASH, "mine_difficulty": 803},
     "supply": _SUPPLY,
     "fees": 0,
     "commons": 1_200,
     "job_fund": 2_400,
-    "contracts": [CONTRACT],
+    "contracts": [_CONTRACT],
     "accounts": {"issuance": -90_000, "destroyed": 1_200, "fees": 0, "cores": 3},
 }
 
-SPEECH: Final[Json] = {
+_SPEECH: Final[Json] = {
     "turn": 7,
     "messages": [{"agent_id": "agent_0", "message": "I lend at 5 percent", "seq": 0}],
 }
 
-CONFIG: Final[Json] = {**asdict(Config()), "protocol_version": 1}
+_CONFIG: Final[Json] = {**asdict(Config()), "protocol_version": 1}
 
-HEALTH: Final[Json] = {"status": "ok", "turn": 7, "version": "0.1.0"}
+_HEALTH: Final[Json] = {"status": "ok", "turn": 7, "version": "0.1.0"}
 
-ENTRY_PAGE: Final[Json] = {
+_ENTRY_PAGE: Final[Json] = {
     "entries": [
         {
             "turn": 7,
@@ -211,11 +212,11 @@ ENTRY_PAGE: Final[Json] = {
     "next_after": "7.3",
 }
 
-BLOCK_PAGE: Final[Json] = {"blocks": [BLOCK], "next_after": None}
+_BLOCK_PAGE: Final[Json] = {"blocks": [_BLOCK], "next_after": None}
 
-CONTRACT_PAGE: Final[Json] = {"contracts": [CONTRACT], "next_after": 1}
+_CONTRACT_PAGE: Final[Json] = {"contracts": [_CONTRACT], "next_after": 1}
 
-TURN_METRICS_PAGE: Final[Json] = {
+_TURN_METRICS_PAGE: Final[Json] = {
     "turns": [
         {
             "turn": 7,
@@ -247,3 +248,21 @@ TURN_METRICS_PAGE: Final[Json] = {
     ],
     "next_after": None,
 }
+
+ANSWERS: Final[dict[str, Json]] = {
+    "InitAnswer": _INIT_ANSWER,
+    "TurnAnswer": _TURN_ANSWER,
+    "QueueAnswer": _QUEUE_ANSWER,
+    "StateAnswer": _STATE,
+    "OneAgentAnswer": _ONE_AGENT,
+    "ContractAnswer": _CONTRACT,
+    "SpeechAnswer": _SPEECH,
+    "ConfigAnswer": _CONFIG,
+    "HealthAnswer": _HEALTH,
+    "BlockAnswer": _BLOCK,
+    "BlockPage": _BLOCK_PAGE,
+    "ContractPage": _CONTRACT_PAGE,
+    "EntryPage": _ENTRY_PAGE,
+    "TurnMetricsPage": _TURN_METRICS_PAGE,
+}
+"""An example of every answer, by the name of its type."""

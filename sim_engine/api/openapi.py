@@ -10,8 +10,10 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import TypeAdapter
 
 from sim_engine import __version__
-from sim_engine.api import problems
+from sim_engine.api import examples, problems
 from sim_engine.types import answers
+from sim_engine.types.actions import Action, ProposeContract
+from sim_engine.types.conditions import Condition
 from sim_engine.types.requests import ACTIONS_ADAPTER, INIT_ADAPTER, QUEUE_ADAPTER, TURN_ADAPTER
 
 Json = dict[str, Any]
@@ -36,6 +38,13 @@ _ALWAYS: Final = (
     "internal_error",
 )
 
+# What is said before any operation is found belongs to none of them.
+_REFUSALS: Final = [
+    code
+    for code in problems.KINDS
+    if code not in ("bad_request", "not_found", "method_not_allowed")
+]
+
 _BODIES: Final[Mapping[str, TypeAdapter[Any]]] = {
     "InitRequest": INIT_ADAPTER,
     "TurnRequest": TURN_ADAPTER,
@@ -58,6 +67,13 @@ _ANSWERS: Final = (
     answers.TurnMetricsPage,
     answers.ProblemAnswer,
 )
+
+# The outer ones after those that they contain.
+_UNIONS: Final[Mapping[str, Any]] = {
+    "Condition": Condition,
+    "ProposeContract": ProposeContract,
+    "Action": Action,
+}
 
 _HEADERS: Final[Mapping[int, Json]] = {
     401: {
@@ -82,14 +98,14 @@ REPLAY_HEADER: Final[Json] = {
 }
 
 
-def answer(name: str, example: Any, *, about: str, headers: Json | None = None) -> Json:
-    """Describe a JSON answer of the type with this name."""
+def answer(name: str, about: str, *, headers: Json | None = None) -> Json:
+    """Describe a JSON answer of the type with this name, which has an example in ``examples``."""
     described: Json = {
         "description": about,
         "content": {
             "application/json": {
                 "schema": {"$ref": REF_TEMPLATE.format(model=name)},
-                "example": example,
+                "examples": {"example": {"$ref": f"#/components/examples/{name}"}},
             }
         },
     }
@@ -115,15 +131,15 @@ def refusals(*codes: str) -> dict[int | str, Json]:
                 },
             },
         )
-        described["content"][problems.MEDIA_TYPE]["examples"][code] = {"value": _example(code)}
         named = described["content"][problems.MEDIA_TYPE]["examples"]
+        named[code] = {"$ref": f"#/components/examples/{code}"}
         described["description"] = ", ".join(f"`{name}`" for name in named)
         if kind.status in _HEADERS:
             described["headers"] = _HEADERS[kind.status]
     return by_status
 
 
-def _example(code: str) -> Json:
+def _problem_example(code: str) -> Json:
     kind = problems.KINDS[code]
     places = None
     if code == "malformed":
@@ -163,30 +179,99 @@ def component_schemas() -> Json:
         [(str(place), "validation", adapter) for place, adapter in enumerate(adapters)],
         ref_template=REF_TEMPLATE,
     )
-    schemas: Json = tidy(written["$defs"])
-    return schemas
+    schemas: Json = _tidy(written["$defs"])
+    schemas["ConfigAnswer"] = TypeAdapter(answers.ConfigAnswer).json_schema()
+    return _with_named_unions(schemas, REF_TEMPLATE)
 
 
 def action_list_schema() -> Json:
     """Write the JSON Schema of a list of actions, for decoders that are held to a schema."""
-    schema = tidy(ACTIONS_ADAPTER.json_schema())
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Actions", **schema}
+    template = "#/$defs/{model}"
+    schemas = _tidy(ACTIONS_ADAPTER.json_schema(ref_template=template)["$defs"])
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Actions",
+        "type": "array",
+        "items": {"$ref": template.format(model="Action")},
+        "$defs": _with_named_unions(schemas, template),
+    }
 
 
-def tidy(schema: Any) -> Any:
+def _tidy(schema: Any) -> Any:
     """Drop the default of null that pydantic gives to fields that may be left out: none takes null.
 
     Titles that only repeat a field's name go as well.
     """
     if isinstance(schema, list):
-        return [tidy(part) for part in schema]
+        return [_tidy(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    kept = {key: tidy(value) for key, value in schema.items() if (key, value) != ("default", None)}
+    kept = {key: _tidy(value) for key, value in schema.items() if (key, value) != ("default", None)}
     if isinstance(properties := kept.get("properties"), dict):
         for about in properties.values():
             about.pop("title", None)
     return kept
+
+
+def _with_named_unions(schemas: Json, template: str) -> Json:
+    """Give the tagged unions names of their own, instead of writing them out wherever they stand.
+
+    pydantic writes the union of proposals inside that of actions, even into the mapping of its tag,
+    where only a reference may stand.
+    """
+    for name, union in _UNIONS.items():
+        written = TypeAdapter(union).json_schema(ref_template=template)
+        del written["$defs"]
+        written = _with_references(_tidy(written), schemas, template)
+        reference = {"$ref": template.format(model=name)}
+        schemas = {key: _replace(schema, written, reference) for key, schema in schemas.items()}
+        schemas[name] = written
+    return {name: _flat_mappings(schema) for name, schema in sorted(schemas.items())}
+
+
+def _with_references(union: Any, schemas: Json, template: str) -> Any:
+    """Refer from a union to those inside it that have their names already."""
+    for name in _UNIONS:
+        if name in schemas:
+            union = _replace(union, schemas[name], {"$ref": template.format(model=name)})
+    return union
+
+
+def _replace(schema: Any, old: Json, new: Json) -> Any:
+    if schema == old:
+        return new
+    if isinstance(schema, list):
+        return [_replace(part, old, new) for part in schema]
+    if isinstance(schema, dict):
+        return {key: _replace(value, old, new) for key, value in schema.items()}
+    return schema
+
+
+def _flat_mappings(schema: Any) -> Any:
+    """Write each value in the mapping of a tag as the bare reference that OpenAPI wants."""
+    if isinstance(schema, list):
+        return [_flat_mappings(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    flat = {key: _flat_mappings(value) for key, value in schema.items()}
+    if isinstance(tag := flat.get("discriminator"), dict):
+        tag["mapping"] = {
+            value: ref if isinstance(ref, str) else ref["$ref"]
+            for value, ref in tag["mapping"].items()
+        }
+    return flat
+
+
+def _plain_parameters(document: Json) -> None:
+    """Say of optional parameters what they take: in a URL or a header there is no null."""
+    for path in document["paths"].values():
+        for operation in path.values():
+            for parameter in operation.get("parameters", ()):
+                schema = parameter["schema"]
+                options = [one for one in schema.pop("anyOf", ()) if one != {"type": "null"}]
+                schema.update(*options)
+                for repeated in ("title", "description"):
+                    schema.pop(repeated, None)
 
 
 def write_document(app: FastAPI) -> Json:
@@ -199,8 +284,16 @@ def write_document(app: FastAPI) -> Json:
             routes=app.routes,
             license_info={"name": "MIT", "identifier": "MIT"},
         )
+        _plain_parameters(document)
         document["components"] = {
             "schemas": component_schemas(),
+            "examples": {
+                name: {"value": value}
+                for name, value in [
+                    *examples.ANSWERS.items(),
+                    *((code, _problem_example(code)) for code in _REFUSALS),
+                ]
+            },
             "securitySchemes": {
                 "operatorKey": {
                     "type": "http",

@@ -7,7 +7,6 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.responses import Response
 
-from sim_engine.api import examples
 from sim_engine.api.access import caller_of
 from sim_engine.api.openapi import answer, needs, refusals
 from sim_engine.api.parameters import (
@@ -35,7 +34,7 @@ def _json(content: bytes) -> Response:
     summary="The public world",
     response_class=Response,
     responses={
-        200: answer("StateAnswer", examples.STATE, about="The turn just sealed."),
+        200: answer("StateAnswer", "The turn just sealed."),
         **refusals("no_world"),
     },
     openapi_extra=needs(),
@@ -56,8 +55,7 @@ async def state(
     responses={
         200: answer(
             "OneAgentAnswer",
-            examples.ONE_AGENT,
-            about="The agent; `private` for the operator and the agent itself.",
+            "The agent; `private` for the operator and the agent itself.",
         ),
         **refusals("no_world", "unknown_agent"),
     },
@@ -75,7 +73,7 @@ async def agent(request: Request, agent_id: NameInPath) -> Response:
     summary="One contract",
     response_class=Response,
     responses={
-        200: answer("ContractAnswer", examples.CONTRACT, about="The contract."),
+        200: answer("ContractAnswer", "The contract."),
         **refusals("no_world", "unknown_contract"),
     },
     openapi_extra=needs(),
@@ -94,14 +92,14 @@ async def contract(request: Request, contract_id: NameInPath) -> Response:
     summary="All contracts, page by page",
     response_class=Response,
     responses={
-        200: answer("ContractPage", examples.CONTRACT_PAGE, about="In order of proposal."),
+        200: answer("ContractPage", "In order of proposal."),
         **refusals("no_world"),
     },
     openapi_extra=needs(),
 )
 async def contracts(
     request: Request,
-    status: ContractStatus | None = None,
+    status: Annotated[ContractStatus | None, Query()] = None,
     contract_type: Annotated[ContractType | None, Query(alias="type")] = None,
     agent: AgentFilter = None,
     limit: Limit = 100,
@@ -127,7 +125,7 @@ async def contracts(
     summary="What was said in a turn",
     response_class=Response,
     responses={
-        200: answer("SpeechAnswer", examples.SPEECH, about="In the order of speaking."),
+        200: answer("SpeechAnswer", "In the order of speaking."),
         **refusals("no_world", "unknown_turn"),
     },
     openapi_extra=needs(),
@@ -143,9 +141,7 @@ async def speech(request: Request, turn: TurnInPath) -> Response:
     summary="The rules' numbers in this world",
     response_class=Response,
     responses={
-        200: answer(
-            "ConfigAnswer", examples.CONFIG, about="Every key; `seed` for the operator only."
-        ),
+        200: answer("ConfigAnswer", "Every key; `seed` for the operator only."),
         **refusals("no_world"),
     },
     openapi_extra=needs(),
@@ -162,7 +158,7 @@ async def config(request: Request) -> Response:
     summary="A sealed turn",
     response_class=Response,
     responses={
-        200: answer("TurnAnswer", examples.TURN_ANSWER, about="The answer that it was given."),
+        200: answer("TurnAnswer", "The answer that it was given."),
         **refusals("no_world", "unknown_turn"),
     },
     openapi_extra=needs(),
@@ -178,7 +174,7 @@ async def stored_turn(request: Request, turn: TurnInPath) -> Response:
     summary="The chain with its orphans, page by page",
     response_class=Response,
     responses={
-        200: answer("BlockPage", examples.BLOCK_PAGE, about="In the order of making."),
+        200: answer("BlockPage", "In the order of making."),
         **refusals("no_world"),
     },
     openapi_extra=needs(),
@@ -188,7 +184,7 @@ async def blocks(
     from_height: Annotated[
         int, Query(alias="from", ge=0, le=MAX_AMOUNT, description="lowest height")
     ] = 0,
-    status: BlockStatus | None = None,
+    status: Annotated[BlockStatus | None, Query()] = None,
     limit: Limit = 100,
     after: After = 0,
 ) -> Response:
@@ -205,7 +201,7 @@ async def blocks(
     summary="One block",
     response_class=Response,
     responses={
-        200: answer("BlockAnswer", examples.BLOCK, about="The block."),
+        200: answer("BlockAnswer", "The block."),
         **refusals("no_world", "unknown_block"),
     },
     openapi_extra=needs(),
@@ -223,7 +219,7 @@ async def block(
     summary="The journal, page by page",
     response_class=Response,
     responses={
-        200: answer("EntryPage", examples.ENTRY_PAGE, about="In the order of the journal."),
+        200: answer("EntryPage", "In the order of the journal."),
         **refusals("no_world"),
     },
     openapi_extra=needs(),
@@ -254,7 +250,7 @@ async def entries(
     summary="Measurements, one row a turn",
     response_class=Response,
     responses={
-        200: answer("TurnMetricsPage", examples.TURN_METRICS_PAGE, about="Ascending by turn."),
+        200: answer("TurnMetricsPage", "Ascending by turn."),
         **refusals("no_world"),
     },
     openapi_extra=needs(),

@@ -25,6 +25,7 @@ _WRITE = (*_BODY, "halted", "storage_failed")
 IdempotencyKey = Annotated[
     str | None,
     Header(
+        alias="Idempotency-Key",
         min_length=1,
         max_length=200,
         pattern=r"^[!-~]+$",
@@ -52,8 +53,8 @@ def _json(content: bytes, status: int = 200, *, replayed: bool = False) -> Respo
     response_class=Response,
     dependencies=[Depends(operator_only)],
     responses={
-        201: answer("InitAnswer", examples.INIT_ANSWER, about="The world that was made."),
-        200: answer("InitAnswer", examples.INIT_ANSWER, about="It exists, made by this request."),
+        201: answer("InitAnswer", "The world that was made."),
+        200: answer("InitAnswer", "It exists, made by this request."),
         **refusals("key_required", "forbidden", "world_exists", *_WRITE),
     },
     openapi_extra=body("InitRequest", examples.INIT_REQUESTS) | needs(operator=True),
@@ -76,9 +77,7 @@ async def init(request: Request) -> Response:
     response_class=Response,
     dependencies=[Depends(operator_only)],
     responses={
-        200: answer(
-            "TurnAnswer", examples.TURN_ANSWER, about="The sealed turn.", headers=REPLAY_HEADER
-        ),
+        200: answer("TurnAnswer", "The sealed turn.", headers=REPLAY_HEADER),
         **refusals(
             "key_required", "forbidden", "no_world", "turn_sealed", "turn_out_of_order", *_WRITE
         ),
@@ -110,8 +109,7 @@ async def submit_turn(request: Request, idempotency_key: IdempotencyKey = None) 
     responses={
         202: answer(
             "QueueAnswer",
-            examples.QUEUE_ANSWER,
-            about="The actions wait for the next turn.",
+            "The actions wait for the next turn.",
             headers=REPLAY_HEADER,
         ),
         **refusals(

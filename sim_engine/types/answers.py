@@ -116,17 +116,23 @@ class Receipt(TypedDict):
 
 
 @with_config(_EXACT)
-class BlockAnswer(TypedDict):
-    """A block of the chain or an orphan beside it."""
+class BlockInTurn(TypedDict):
+    """A block that a turn made, in the chain or an orphan beside it."""
 
     hash: Hash
     kind: BlockKind | Literal["genesis"]
     height: Annotated[int, Field(ge=0)]
     parent_hash: Annotated[str, Field(description="empty for the genesis block")]
     producer: Annotated[str, Field(description="empty for the genesis block")]
-    turn: Annotated[int, Field(ge=0)]
     status: BlockStatus
     reward: Annotated[Count, Field(description="minted reward and fees that the block paid")]
+
+
+@with_config(_EXACT)
+class BlockAnswer(BlockInTurn):
+    """A block with the turn that made it."""
+
+    turn: Annotated[int, Field(ge=0)]
 
 
 @with_config(_EXACT)
@@ -155,7 +161,7 @@ class Supply(TypedDict):
 
     issued: Count
     destroyed: Count
-    circulating: Count
+    circulating: Balance
 
 
 @with_config(_EXACT)
@@ -165,7 +171,7 @@ class TurnAnswer(TypedDict):
     turn: Annotated[int, Field(ge=0)]
     turn_hash: Hash
     receipts: list[Receipt]
-    blocks: list[BlockAnswer]
+    blocks: list[BlockInTurn]
     billing: Billing
     supply: Supply
 

@@ -1,0 +1,95 @@
+"""A real engine in a process of its own, on a port that the system chose."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+ROOT = Path(__file__).parents[2]
+START_SECONDS = 30.0
+
+
+class Server:
+    """A running `sim-engine serve`, its address, and the log lines that it has written so far."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.log: list[str] = []
+        self.url = ""
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.log.append(line.rstrip("\n"))
+
+    def wait_until_listening(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while not self.url:
+            for line in list(self.log):
+                if found := re.search(r"event=listening url=(\S+)", line):
+                    self.url = found[1]
+            assert self.process.poll() is None, "\n".join(self.log)
+            assert time.monotonic() < deadline, "\n".join(self.log)
+            time.sleep(0.02)
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    def stop(self) -> int:
+        """End the server as a service manager does; its exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(30)
+        self._reader.join(5)
+        return status
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+
+    def client(self, key: str | None = None) -> httpx.Client:
+        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=30)
+
+    def lines(self, event: str) -> list[dict[str, str]]:
+        """The log lines of an event, as their fields."""
+        found = [dict(re.findall(r'(\w+)=("(?:\\.|[^"])*"|\S*)', line)) for line in self.log]
+        return [line for line in found if line.get("event") == event]
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """What a process of the engine is given: nothing of this one's settings."""
+    return {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), **variables}
+
+
+@contextmanager
+def serving(db_path: Path, *flags: str, **variables: str) -> Iterator[Server]:
+    command = [sys.executable, "-m", "sim_engine", "serve", "--port", "0", *flags]
+    given = environment(DB_PATH=str(db_path), **variables)
+    with subprocess.Popen(
+        command, env=given, cwd=db_path.parent, stderr=subprocess.PIPE, text=True
+    ) as process:
+        server = Server(process)
+        try:
+            server.wait_until_listening()
+            yield server
+        finally:
+            process.kill()
+
+
+def world(agents: list[str] | int = 3, **more: Any) -> Mapping[str, Any]:
+    """A body of POST /init."""
+    roster = agents if isinstance(agents, list) else [f"agent_{i}" for i in range(agents)]
+    return {"seed": "seed-0", "agents": roster, **more}
