@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from sqlalchemy import Connection, create_engine, event, func, select
 from sqlalchemy import Engine as Database
@@ -50,7 +50,7 @@ class Store:
         write.
         """
         self.path = path
-        self._lock_file = _lock(path)
+        self._lock_file = lock_ledger(path)
         try:
             self._database = open_database(path)
             self.connection = self._database.connect()
@@ -213,6 +213,8 @@ def _prepare(connection: Connection, path: Path) -> None:
     """Create the schema in an empty file, or make sure that the file is ours."""
     found = connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
     if found == 0:
+        # Without this the driver would commit each statement, and a crash could leave half a schema.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
         tables.create_schema(connection)
     else:
         check_file(connection, path)
@@ -233,8 +235,8 @@ def check_file(connection: Connection, path: Path) -> None:
         )
 
 
-def _lock(path: Path) -> Any:
-    """Take the lock that one engine holds on a ledger for as long as it has it open.
+def lock_ledger(path: Path) -> IO[str]:
+    """Take the lock that one program holds on a ledger while it may write to it, until it is closed.
 
     It is a file of its own: closing another handle of the database itself would drop SQLite's own
     locks.

@@ -1,0 +1,83 @@
+"""Bring a ledger of an older schema version up to this one, with a backup beside it.
+
+The engine never changes the schema of a file by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from sim_engine.ledger import tables
+from sim_engine.ledger.store import ForeignDatabase, lock_ledger, open_database
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """What became of a file: its versions before and after, and the backup if anything changed."""
+
+    before: int
+    after: int
+    backup: Path | None
+
+
+def migrate(path: Path) -> Migration:
+    """Bring a ledger up to the current schema version in one transaction.
+
+    The file is copied first, to ``<name>.v<version>.bak``. Raises DatabaseInUse while an engine has
+    the file open, ForeignDatabase if it is no ledger or is newer than this program, FileExistsError
+    if the backup is there already.
+    """
+    with lock_ledger(path):
+        database = open_database(path)
+        try:
+            with database.connect() as connection:
+                before = _version(connection, path)
+                if before == tables.SCHEMA_VERSION:
+                    return Migration(before, before, None)
+                backup = _back_up(connection, path, before)
+                with connection.begin():
+                    connection.exec_driver_sql("BEGIN IMMEDIATE")
+                    for version in range(before, tables.SCHEMA_VERSION):
+                        STEPS[version](connection)
+                    connection.exec_driver_sql(f"PRAGMA user_version = {tables.SCHEMA_VERSION}")
+        finally:
+            database.dispose()
+    return Migration(before, tables.SCHEMA_VERSION, backup)
+
+
+def _version(connection: Connection, path: Path) -> int:
+    """Read the schema version of a ledger that this program can migrate."""
+    application_id = connection.exec_driver_sql("PRAGMA application_id").scalar_one()
+    version = int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
+    if application_id != tables.APPLICATION_ID:
+        raise ForeignDatabase(f"{path} is no ledger of this program; nothing was changed")
+    if version > tables.SCHEMA_VERSION or version < min(STEPS):
+        raise ForeignDatabase(
+            f"{path} has schema version {version}; this program knows versions {min(STEPS)} to"
+            f" {tables.SCHEMA_VERSION}. Use the version of the program that made the file"
+        )
+    return version
+
+
+def _back_up(connection: Connection, path: Path, version: int) -> Path:
+    """Copy the file as it is, with everything that is committed."""
+    backup = path.with_name(f"{path.name}.v{version}.bak")
+    backup.touch(exist_ok=False)
+    backup.unlink()
+    connection.exec_driver_sql("VACUUM INTO ?", (str(backup),))
+    connection.commit()
+    return backup
+
+
+def _keep_keys_of_turns(connection: Connection) -> None:
+    """Version 1 forgot the idempotency keys of turns at a restart."""
+    tables.turn_keys.create(connection)
+
+
+STEPS: Final[dict[int, Callable[[Connection], Any]]] = {1: _keep_keys_of_turns}
+"""What leads from a version to the next."""
