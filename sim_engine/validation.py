@@ -103,6 +103,7 @@ _FIXED: Final[Mapping[str, str]] = {
     "list_type": "must be a list",
     "dict_type": "must be an object",
     "dataclass_type": "must be an object",
+    "model_attributes_type": "must be an object",  # where a tag should tell which
 }
 
 _WORDED: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {

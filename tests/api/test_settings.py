@@ -1,0 +1,182 @@
+"""Settings from defaults, environment and flags; what is refused before anything starts."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from sim_engine.settings import Settings, SettingsError, read_settings
+from tests.api.server import environment, serving, world
+
+
+def run(
+    *arguments: str, cwd: Path, stdin: str = "", **variables: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "sim_engine", *arguments],
+        env=environment(**variables),
+        cwd=cwd,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_defaults_are_safe():
+    settings = read_settings(environment={})
+    assert settings == Settings()
+    assert settings.host == "127.0.0.1"
+    assert settings.port == 3000
+    assert settings.db_path == Path("sim.db")
+    settings.check_exposure()
+
+
+def test_environment_sets_everything():
+    variables = {
+        "HOST": "0.0.0.0",
+        "PORT": "81",
+        "DB_PATH": "/data/sim.db",
+        "SIM_OPERATOR_KEY": "k" * 32,
+        "SIM_ALLOW_OPEN": "1",
+        "SIM_MAX_BODY_BYTES": "2048",
+        "SIM_BODY_SECONDS": "1.5",
+        "SIM_RATE_LIMIT": "0",
+        "SIM_LOG_LEVEL": "WARNING",
+    }
+    assert {one.metadata["variable"] for one in fields(Settings)} == set(variables)
+    assert read_settings(environment=variables) == Settings(
+        host="0.0.0.0",
+        port=81,
+        db_path=Path("/data/sim.db"),
+        operator_key="k" * 32,
+        allow_open=True,
+        max_body_bytes=2_048,
+        body_seconds=1.5,
+        rate_limit=0,
+        log_level="warning",
+    )
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("PORT", "http"),
+        ("PORT", "65536"),
+        ("PORT", "-1"),
+        ("SIM_ALLOW_OPEN", "maybe"),
+        ("SIM_MAX_BODY_BYTES", "1"),
+        ("SIM_BODY_SECONDS", "0"),
+        ("SIM_BODY_SECONDS", "nan"),
+        ("SIM_RATE_LIMIT", "lots"),
+        ("SIM_LOG_LEVEL", "loud"),
+        ("SIM_OPERATOR_KEY", "two words"),
+        ("SIM_OPERATOR_KEY", "schlüssel"),
+    ],
+)
+def test_unusable_variable_is_named(variable: str, text: str):
+    with pytest.raises(SettingsError, match=f"^{variable}: "):
+        read_settings(environment={variable: text})
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.168.1.5", "example.org"])
+def test_an_open_engine_listens_on_loopback_only(host: str):
+    with pytest.raises(SettingsError, match="SIM_OPERATOR_KEY"):
+        Settings(host=host).check_exposure()
+    Settings(host=host, operator_key="secret").check_exposure()
+    Settings(host=host, allow_open=True).check_exposure()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
+def test_loopback_may_be_open(host: str):
+    Settings(host=host).check_exposure()
+
+
+def test_an_open_engine_that_others_could_reach_does_not_start(tmp_path: Path):
+    said = run("serve", "--port", "0", cwd=tmp_path, HOST="0.0.0.0")
+    assert said.returncode == 2
+    assert said.stderr.startswith("sim-engine: HOST=0.0.0.0 can be reached from other machines")
+    assert said.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_shows_every_setting_with_its_default(tmp_path: Path):
+    said = run("serve", "--help", cwd=tmp_path, COLUMNS="300")
+    assert said.returncode == 0
+    for one in fields(Settings):
+        assert one.metadata["variable"] in said.stdout
+        if one.name not in ("operator_key", "allow_open"):
+            assert f"default {one.default})" in said.stdout
+    assert "--operator-key" not in said.stdout
+
+
+def test_flags_override_the_environment(tmp_path: Path):
+    with serving(tmp_path / "x.db", "--db-path", str(tmp_path / "y.db"), PORT="1") as server:
+        assert server.port != 1
+        assert (tmp_path / "y.db").exists()
+        assert not (tmp_path / "x.db").exists()
+
+
+def test_taken_port_is_named(tmp_path: Path):
+    with serving(tmp_path / "a.db") as server:
+        said = run("serve", "--port", str(server.port), "--db-path", "b.db", cwd=tmp_path)
+    assert said.returncode == 2
+    assert f"can not listen on 127.0.0.1:{server.port}" in said.stderr
+    assert not (tmp_path / "b.db").exists()
+
+
+def test_second_engine_on_a_file_does_not_start(tmp_path: Path):
+    with serving(tmp_path / "sim.db"):
+        said = run("serve", "--port", "0", cwd=tmp_path)
+    assert said.returncode == 2
+    assert "is open in another engine" in said.stderr
+    assert "Traceback" not in said.stderr
+
+
+# -- sim-engine init -------------------------------------------------------------------------------
+
+
+def test_init_makes_a_world_from_a_file(tmp_path: Path):
+    (tmp_path / "world.json").write_text(json.dumps(world(2, agent_keys=True)))
+    said = run("init", "world.json", cwd=tmp_path)
+    assert said.returncode == 0, said.stderr
+    answer = json.loads(said.stdout)
+    assert set(answer["agent_keys"]) == {"agent_0", "agent_1"}
+    with closing(sqlite3.connect(tmp_path / "sim.db")) as ledger:
+        assert ledger.execute("SELECT COUNT(*) FROM agents").fetchone() == (2,)
+    again = run("init", "-", cwd=tmp_path, stdin=(tmp_path / "world.json").read_text())
+    assert again.returncode == 0
+    answer.pop("agent_keys")
+    assert json.loads(again.stdout) == answer
+    with serving(tmp_path / "sim.db") as server, server.client() as client:
+        assert client.get("/turns/0").status_code == 404
+        assert client.get("/state").json()["turn_hash"] == answer["turn_hash"]
+
+
+def test_init_keeps_the_world_that_is_there(tmp_path: Path):
+    assert run("init", "-", cwd=tmp_path, stdin=json.dumps(world(2))).returncode == 0
+    said = run("init", "-", cwd=tmp_path, stdin=json.dumps(world(3)))
+    assert said.returncode == 1
+    assert "another world" in said.stderr
+
+
+def test_init_names_what_is_wrong_in_the_file(tmp_path: Path):
+    body = {"agents": ["a", {"agent_id": "b", "balance": 1.5}], "config": {"tax": 1}}
+    said = run("init", "-", cwd=tmp_path, stdin=json.dumps(body))
+    assert said.returncode == 1
+    assert "agents[1].balance must be a whole number" in said.stderr
+    assert "config.tax is an unknown field" in said.stderr
+
+
+def test_init_says_which_file_can_not_be_read(tmp_path: Path):
+    said = run("init", "nowhere.json", cwd=tmp_path)
+    assert said.returncode == 2
+    assert said.stderr == "sim-engine: can not read nowhere.json: No such file or directory\n"
+    assert not (tmp_path / "sim.db").exists()
