@@ -76,7 +76,11 @@ def _back_up(connection: Connection, path: Path, version: int) -> Path:
 
 def _keep_keys_of_turns(connection: Connection) -> None:
     """Version 1 forgot the idempotency keys of turns at a restart."""
-    tables.turn_keys.create(connection)
+    connection.exec_driver_sql(
+        "CREATE TABLE turn_keys ("
+        " idempotency_key TEXT NOT NULL, turn INTEGER NOT NULL, PRIMARY KEY (idempotency_key)"
+        ") WITHOUT ROWID"
+    )
 
 
 STEPS: Final[dict[int, Callable[[Connection], Any]]] = {1: _keep_keys_of_turns}

@@ -213,7 +213,7 @@ def _prepare(connection: Connection, path: Path) -> None:
     """Create the schema in an empty file, or make sure that the file is ours."""
     found = connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
     if found == 0:
-        # Without this the driver would commit each statement, and a crash could leave half a schema.
+        # The driver would commit each statement, and a crash could leave half a schema.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         tables.create_schema(connection)
     else:
@@ -236,7 +236,7 @@ def check_file(connection: Connection, path: Path) -> None:
 
 
 def lock_ledger(path: Path) -> IO[str]:
-    """Take the lock that one program holds on a ledger while it may write to it, until it is closed.
+    """Take the lock that one program holds on a ledger while it may write to it.
 
     It is a file of its own: closing another handle of the database itself would drop SQLite's own
     locks.
