@@ -36,6 +36,11 @@ class EngineError(Exception):
         self.code = code
         self.status = status
 
+    @property
+    def refused(self) -> bool:
+        """Whether the engine was there and said no, so that nothing has happened."""
+        return 400 <= self.status < 500
+
 
 class EngineClient:
     """Speaks to one engine.

@@ -32,7 +32,9 @@ async def catch_up(run: Run, *, resumed: bool) -> None:
     if not resumed and sealed > 0:
         raise EngineError(
             f"the engine at {run.engine.url} is at turn {sealed} of this world already: "
-            "go on with its run by --resume runs/NAME"
+            "go on with its run by --resume runs/NAME",
+            code="world_exists",
+            status=409,
         )
     if sealed == recorded and recorded and state["turn_hash"] != run.tally.turn_hash:
         raise EngineError(_other_world(run, f"its turn {sealed} has another hash"))

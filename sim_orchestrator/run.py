@@ -62,7 +62,7 @@ class Run:
     tally: Tally
     display: Display
     interrupt: Interrupt
-    started: float
+    started: float = 0.0
     failed_before: int = 0
 
     def ending(self, turn: int) -> Ending | None:
@@ -131,6 +131,10 @@ async def run(values: Values, *, resume: Path | None, console: Console) -> int:
         async with AsyncExitStack() as stack:
             opened = await _open(values, settings, directory, resume is not None, console, stack)
             return await _play_and_sum_up(*opened, directory=directory, console=console)
+    except EngineError as error:
+        if error.refused and resume is None:
+            directory.discard()  # there is no world of this run, so there is nothing to go on with
+        raise
     finally:
         with contextlib.suppress(OSError):
             directory.path.rmdir()  # what could not begin leaves no empty directory behind
@@ -178,7 +182,6 @@ async def _open(
             on_first=lambda: _hurry(engine, display),
             on_second=kill_servers,
         ),
-        started=time.monotonic(),
     )
     await catch_up(opened, resumed=resumed)
     display.started(
@@ -207,6 +210,7 @@ async def _make_world(engine: EngineClient, settings: Settings) -> dict[str, Any
             "overwritten: go on with that world's run by --resume runs/NAME, start an engine with "
             "another DB_PATH, or let this run have its own by --own-engine",
             code=error.code,
+            status=error.status,
         ) from None
 
 
@@ -227,6 +231,7 @@ async def _play_and_sum_up(
     opened: Run, about: dict[str, Any], *, directory: RunDirectory, console: Console
 ) -> int:
     """Play to the end, whatever ends it, and leave a summary on the screen and in run.json."""
+    opened.started = time.monotonic()
     with opened.interrupt.watching():
         try:
             ending = await play(opened)

@@ -52,6 +52,12 @@ class RunDirectory:
         except OSError as error:
             raise RunError(f"can not make {self.path}: {error.strerror}") from None
 
+    def discard(self) -> None:
+        """Remove what was written for a run that never began."""
+        (self.path / RUN_FILE).unlink(missing_ok=True)
+        if self.transcript.exists() and not self.transcript.stat().st_size:
+            self.transcript.unlink()
+
     def load(self) -> dict[str, Any]:
         """Read ``run.json``.  Raises RunError."""
         path = self.path / RUN_FILE

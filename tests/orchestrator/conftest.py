@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +18,7 @@ class Engine:
         self.db = directory / "sim.db"
         self.log = directory / "engine.log"
         self._process = EngineProcess(self.db, self.log)
+        self._over = threading.Event()
 
     @property
     def url(self) -> str:
@@ -29,8 +32,22 @@ class Engine:
         """Start it, on the port it had before."""
         asyncio.run(self._process.start())
 
+    def start_later(self, seconds: float) -> None:
+        """Start it from a thread, which lives as long as the engine: it dies with its parent."""
+
+        def start() -> None:
+            time.sleep(seconds)
+            self.start()
+            self._over.wait()
+
+        threading.Thread(target=start, daemon=True).start()
+
     def stop(self) -> None:
         self._process.stop()
+
+    def close(self) -> None:
+        self.stop()
+        self._over.set()
 
 
 @pytest.fixture
@@ -40,7 +57,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     engine = Engine(directory)
     engine.start()
     yield engine
-    engine.stop()
+    engine.close()
 
 
 @pytest.fixture(autouse=True)

@@ -60,9 +60,9 @@ def say(decision: Any = DECISION, **fields: Any) -> Say:
 
 
 def agent_of(request: dict[str, Any], roster: int = 8) -> str:
-    """Find out which agent a prompt is for: the only one that it calls "you"."""
+    """Find out which agent a prompt is for: the one that it says the reader is."""
     text = request["messages"][1]["content"]
-    return next(f"agent_{i}" for i in range(roster) if f"You are agent_{i}" in text)
+    return next(f"agent_{i}" for i in range(roster) if f"YOU ARE agent_{i}," in text)
 
 
 @dataclass

@@ -1,0 +1,351 @@
+"""Whole runs: the command line, a real engine, and a server that answers as a model does."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from sim_orchestrator.__main__ import main
+from sim_orchestrator.minds.base import CallRecord
+from sim_orchestrator.transcript import TurnRecord, read
+from tests.orchestrator.conftest import Engine
+from tests.orchestrator.stub_ollama import (
+    MODEL,
+    Hang,
+    Http,
+    Reply,
+    Say,
+    StubOllama,
+    agent_of,
+    say,
+)
+
+BASE = ["run", "--plain", "--name", "x", "--model", MODEL]
+
+
+def play(stub: StubOllama, *flags: str, engine: Engine | None = None) -> int:
+    """Run in runs/x, on this engine or on one of its own."""
+    where = ["--engine-url", engine.url] if engine else ["--own-engine"]
+    return main([*BASE, "--ollama-host", stub.url, *where, *flags])
+
+
+def about() -> dict[str, Any]:
+    found = orjson.loads(Path("runs/x/run.json").read_bytes())
+    assert isinstance(found, dict)
+    return found
+
+
+def calls(turn: int | None = None) -> list[tuple[int, str, CallRecord]]:
+    entries = [e for e in read(Path("runs/x/transcript.jsonl")) if not isinstance(e, TurnRecord)]
+    return [entry for entry in entries if turn in (None, entry[0])]
+
+
+def turns() -> list[TurnRecord]:
+    return [e for e in read(Path("runs/x/transcript.jsonl")) if isinstance(e, TurnRecord)]
+
+
+def rows(query: str) -> list[tuple[Any, ...]]:
+    with sqlite3.connect("runs/x/sim.db") as connection:
+        return connection.execute(query).fetchall()
+
+
+def lively(request: dict[str, Any], number: int) -> Reply:
+    """Speak, work and sometimes say something that has to be mended."""
+    words = {"type": "speak", "message": f"call {number}"}
+    answer = {"thought": "t", "notes": f"note {number}", "actions": [{"type": "job"}, words]}
+    text = json.dumps(answer)
+    return Say(f"```json\n{text}\n```" if number % 3 == 0 else text, output_tokens=300)
+
+
+def test_a_whole_run_leaves_a_world_a_transcript_and_a_summary(capsys):
+    with StubOllama(behave=lively) as stub:
+        assert play(stub, "--agents", "4", "--turns", "5") == 0
+        assert len(stub.requests) == 20
+    shown = capsys.readouterr().out
+    assert "all 5 turns are played" in shown
+    assert 'sqlite3 runs/x/sim.db "SELECT turn' in shown
+    assert [record.turn for record in turns()] == [1, 2, 3, 4, 5]
+    assert [hash_ for (hash_,) in rows("SELECT turn_hash FROM turns WHERE turn > 0")] == [
+        record.turn_hash for record in turns()
+    ]
+    assert len(rows("SELECT message FROM speech_log")) == 20
+    assert rows("SELECT DISTINCT model, output_tokens, prompt_tokens FROM inference") == [
+        (MODEL, 300, 1000)
+    ]
+    run = about()
+    assert run["totals"]["models"][MODEL]["calls"] == 20
+    assert run["models"][MODEL]["digest"] == f"digest of {MODEL}"
+    assert run["sessions"][0]["reason"] == "all 5 turns are played"
+    assert run["config"]["initial_balance"] == 50_000
+
+
+def test_what_agents_are_told_comes_from_the_world_and_from_their_own_notes():
+    with StubOllama(behave=lively) as stub:
+        play(stub, "--agents", "2", "--turns", "3")
+        told = [request["messages"] for request in stub.requests]
+    assert len({messages[0]["content"] for messages in told}) == 1
+    for number, messages in enumerate(told, 1):
+        text = messages[1]["content"]
+        if number > 2:
+            assert "call 1" in text or "call 3" in text  # what was said in the turns before
+            assert "note " in text
+
+
+def test_fees_by_model_are_those_of_the_ledger():
+    def behave(request: dict[str, Any], number: int) -> Reply:
+        return say(output_tokens=137 * (number % 5))
+
+    with StubOllama(behave=behave) as stub:
+        play(stub, "--agents", "3", "--turns", "6")
+    counted = about()["totals"]["models"][MODEL]["fees"]
+    assert [(counted,)] == rows("SELECT sum(fee) FROM inference")
+    assert counted > 0
+
+
+def test_a_replay_finds_every_turn_hash_again(capsys):
+    with StubOllama(behave=lively) as stub:
+        play(stub, "--agents", "3", "--turns", "4")
+    assert main(["replay", "runs/x"]) == 0
+    assert "4 turns replayed: every turn_hash agrees" in capsys.readouterr().out
+
+
+def changed_line(number: int, change: Callable[[dict[str, Any]], None]) -> None:
+    path = Path("runs/x/transcript.jsonl")
+    lines = path.read_bytes().splitlines()
+    record = orjson.loads(lines[number])
+    change(record)
+    lines[number] = orjson.dumps(record)
+    path.write_bytes(b"\n".join(lines) + b"\n")
+
+
+def test_a_replay_names_the_first_turn_that_differs(capsys):
+    with StubOllama(behave=lively) as stub:
+        play(stub, "--agents", "2", "--turns", "4")
+    second_turn_first_call = 3
+    changed_line(second_turn_first_call, lambda record: record.update(actions=[{"type": "mine"}]))
+    assert main(["replay", "runs/x"]) == 1
+    assert "turn 2 differs: its turn_hash is" in capsys.readouterr().out
+    changed_line(second_turn_first_call, lambda record: record.update(actions=[{"type": "fly"}]))
+    assert main(["replay", "runs/x"]) == 1
+    assert "turn 2 differs: the engine refuses its decisions" in capsys.readouterr().out
+
+
+def test_a_report_is_the_summary_again(capsys):
+    with StubOllama(behave=lively) as stub:
+        play(stub, "--agents", "2", "--turns", "3")
+    at_the_end = capsys.readouterr().out.split("run runs/x ")[-1]
+    assert main(["report", "runs/x"]) == 0
+    again = capsys.readouterr().out.split("run runs/x ")[-1]
+
+    def lines(text: str) -> list[str]:
+        return [line for line in text.splitlines() if "turns, 2 agents" not in line]
+
+    assert lines(again) == lines(at_the_end)
+
+
+def test_a_failing_agent_loses_its_turn_and_nobody_else_does():
+    def behave(request: dict[str, Any], number: int) -> Reply:
+        return Say("I can not decide.") if agent_of(request) == "agent_1" else say()
+
+    with StubOllama(behave=behave) as stub:
+        assert play(stub, "--agents", "3", "--turns", "2") == 0
+    assert rows("SELECT DISTINCT agent_id FROM actions ORDER BY 1") == [("agent_0",), ("agent_2",)]
+    failed = [call for _, agent_id, call in calls() if agent_id == "agent_1"]
+    assert [(call.attempt, call.final) for call in failed] == [(1, False), (2, True)] * 2
+    charged = rows("SELECT DISTINCT output_tokens FROM inference WHERE agent_id = 'agent_1'")
+    assert charged == [(80,)]  # both attempts count
+
+
+def test_a_run_stops_when_every_agent_has_failed_too_often(capsys):
+    with StubOllama(behave=lambda request, number: Http(400, b'{"error": "no GPU"}')) as stub:
+        assert play(stub, "--agents", "2", "--turns", "9", "--max-failures", "2") == 1
+    shown = capsys.readouterr().out
+    assert "stopped after turn 2: every agent has failed 2 turns in a row" in shown
+    assert "no GPU" in shown
+    assert about()["sessions"][0]["exit_code"] == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "played", "said"),
+    [
+        (["--max-output-tokens", "500"], 2, "the budget is 500"),
+        (["--max-minutes", "0.01"], 1, "the budget is 0.01"),
+    ],
+)
+def test_a_budget_ends_the_run_cleanly_after_its_turn(capsys, flags, played, said):
+    slow = say(output_tokens=300, after_seconds=0.7)
+    with StubOllama(behave=lambda request, number: slow) as stub:
+        assert play(stub, "--agents", "1", "--turns", "9", *flags) == 0
+    assert len(turns()) == played
+    assert said in capsys.readouterr().out
+
+
+def test_a_suspended_agent_is_not_asked_and_works_its_debt_off():
+    def behave(request: dict[str, Any], number: int) -> Reply:
+        stake = {"type": "stake", "amount": 500}
+        answer = {"thought": "", "notes": "", "actions": [stake] if number == 1 else []}
+        return say(answer, output_tokens=3000 if number == 2 else 10)
+
+    world = ["--world", "initial_balance=600", "--world", "credit_limit=100"]
+    with StubOllama(behave=behave) as stub:
+        play(stub, "--agents", "1", "--turns", "6", *world)
+        asked = len(stub.requests)
+    assert asked < 6
+    assert [call.attempt for _, _, call in calls(3)] == [0]
+    done = rows("SELECT type, status FROM actions WHERE turn = 3 ORDER BY seq")
+    assert done == [("unstake", "applied"), ("job", "applied")]
+    assert rows("SELECT count(*) FROM inference WHERE turn = 3 AND output_tokens > 0") == [(0,)]
+
+
+def test_agents_have_their_own_models_personas_options_and_minds(tmp_path):
+    (tmp_path / "run.toml").write_text(
+        f"""
+agents = 3
+turns = 1
+model = "{MODEL}"
+[[agent]]
+id = "agent_1"
+model = "other:2b"
+persona = "You speak in riddles."
+temperature = 0.1
+think = true
+options = {{ top_k = 5 }}
+[[agent]]
+id = "agent_2"
+mind = "scripted"
+archetype = "banker"
+balance = 77777
+"""
+    )
+    with StubOllama(models=(MODEL, "other:2b"), context_length=4096) as stub:
+        flags = ["--config", "run.toml", "--name", "x", "--own-engine", "--plain"]
+        assert main(["run", *flags, "--ollama-host", stub.url]) == 0
+        by_model = {request["model"]: request for request in stub.requests}
+    assert set(by_model) == {MODEL, "other:2b"}
+    assert by_model["other:2b"]["options"]["temperature"] == 0.1
+    assert by_model["other:2b"]["options"]["top_k"] == 5
+    assert by_model["other:2b"]["options"]["num_ctx"] == 4096  # no more than the model can read
+    assert by_model["other:2b"]["think"] is True
+    assert "You speak in riddles." in by_model["other:2b"]["messages"][1]["content"]
+    assert {model for _, _, call in calls() for model in [call.model]} == {
+        MODEL,
+        "other:2b",
+        "scripted",
+    }
+    assert turns()[0].agents["agent_2"][0] > 20_000
+
+
+def test_recorded_minds_play_another_run_again():
+    with StubOllama(behave=lively) as stub:
+        play(stub, "--agents", "2", "--turns", "3")
+    flags = ["--minds", "recorded", "--recording", "runs/x", "--agents", "2", "--turns", "4"]
+    assert main(["run", *flags, "--plain", "--own-engine", "--name", "again"]) == 0
+    again = list(read(Path("runs/again/transcript.jsonl")))
+    first = [(t, a, c.actions) for t, a, c in calls()]
+    played = [(e[0], e[1], e[2].actions) for e in again if not isinstance(e, TurnRecord)]
+    assert sorted(played[:6]) == sorted(first)
+    last = [e[2].failure for e in again if not isinstance(e, TurnRecord)][-1]
+    assert last is not None
+    assert "the recording has no decision" in last
+
+
+def test_parallel_bounds_the_calls_in_flight():
+    with StubOllama(behave=lambda request, number: say(after_seconds=0.05)) as stub:
+        play(stub, "--agents", "8", "--turns", "1", "--parallel", "3")
+        assert stub.most_in_flight == 3
+
+
+def test_a_turn_waits_no_longer_than_its_deadline():
+    def behave(request: dict[str, Any], number: int) -> Reply:
+        return Hang() if agent_of(request) == "agent_0" else say()
+
+    with StubOllama(behave=behave) as stub:
+        play(stub, "--agents", "2", "--turns", "1", "--deadline", "1")
+    failures = {agent_id: call.failure for _, agent_id, call in calls()}
+    assert failures == {
+        "agent_0": "the turn's deadline passed before its answer came",
+        "agent_1": None,
+    }
+
+
+def test_nothing_secret_is_written(monkeypatch):
+    key = "operator-canary-7731"
+    monkeypatch.setenv("SIM_OPERATOR_KEY", key)
+    monkeypatch.setenv("OLLAMA_API_KEY", "ollama-canary-7731")
+    with StubOllama(behave=lively) as stub:
+        assert play(stub, "--agents", "2", "--turns", "2") == 0
+    for path in Path("runs/x").iterdir():
+        assert b"canary-7731" not in path.read_bytes(), path
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--model", "gemma3:27b"], "run `ollama pull gemma3:27b`"),
+        (["--ollama-host", "http://127.0.0.1:9"], "no Ollama at http://127.0.0.1:9"),
+        (["--engine-url", "http://127.0.0.1:9", "--no-own-engine"], "sim-engine serve"),
+    ],
+)
+def test_what_is_missing_is_said_in_one_sentence_before_anything_starts(capsys, flags, said):
+    with StubOllama() as stub:
+        assert play(stub, *flags) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert not Path("runs/x").exists()
+
+
+def test_a_world_that_exists_is_never_overwritten(engine, capsys):
+    with StubOllama() as stub:
+        assert play(stub, "--agents", "2", "--turns", "2", engine=engine) == 0
+        flags = ["--agents", "2", "--turns", "2", "--name", "y"]
+        assert play(stub, *flags, engine=engine) == 2
+        assert "another world already" in capsys.readouterr().err
+        seed = about()["seed"]
+        assert play(stub, *flags, "--seed", seed, engine=engine) == 2
+        assert "is at turn 2 of this world already" in capsys.readouterr().err
+        assert play(stub, "--agents", "2", engine=engine) == 2
+        assert "holds a run already" in capsys.readouterr().err
+
+
+def test_only_one_orchestrator_can_drive_a_world(engine, capsys):
+    import httpx
+
+    def behave(request: dict[str, Any], number: int) -> Reply:
+        if number == 3:
+            httpx.post(f"{engine.url}/turn", json={"turn": 2, "submissions": []})
+        return say()
+
+    with StubOllama(behave=behave) as stub:
+        assert play(stub, "--agents", "2", "--turns", "3", engine=engine) == 1
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "turn 2 can not be submitted" in shown
+    assert "only one orchestrator" in shown
+
+
+def test_what_others_queue_is_counted_and_named_by_a_replay(engine, capsys):
+    import httpx
+
+    def behave(request: dict[str, Any], number: int) -> Reply:
+        if number == 1:
+            queued = {"agent_id": "agent_1", "actions": [{"type": "speak", "message": "hi"}]}
+            httpx.post(f"{engine.url}/actions", json=queued).raise_for_status()
+        return say()
+
+    with StubOllama(behave=behave) as stub:
+        assert play(stub, "--agents", "2", "--turns", "2", engine=engine) == 0
+    assert [record.queued for record in turns()] == [1, 0]
+    assert main(["replay", "runs/x"]) == 1
+    assert "1 actions of it were queued at the engine by others" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["replay", "report"])
+def test_a_directory_without_a_run_is_named(capsys, command):
+    assert main([command, "nowhere"]) == 2
+    assert "nowhere holds no run" in capsys.readouterr().err
