@@ -28,7 +28,7 @@ CHOICES: dict[str, tuple[int, ...]] = {
     "burn_reward": (0, 1, 1001),
     "stake_rate_bps": (0, 5000, 10000),
     "burn_rate_bps": (0, 5000, 10000),
-    "stake_age_cap": (0, 1, 2, 10),
+    "stake_age_cap": (1, 2, 10),
     "burn_decay_bps": (0, 200, 10000),
     "trust_mine": (1, 3, 7),
     "trust_stake": (1, 2, 7),
@@ -43,7 +43,7 @@ CHOICES: dict[str, tuple[int, ...]] = {
     "max_open_contracts": (1, 2, 5, 20),
     "max_message_chars": (1, 20, 500),
     "max_content_chars": (1, 40, 4000),
-    "speech_per_turn": (0, 1, 2),
+    "speech_per_turn": (1, 2),
 }
 
 # Worlds in which forks, wealth, debt or contracts are frequent; the rest of config stays random.

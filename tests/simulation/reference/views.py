@@ -70,6 +70,13 @@ def contract_view(world: "World", cid: str) -> dict[str, Any]:
     return view | {"escrow": world.books.balance(f"contract:{cid}")}
 
 
+def public_contract_view(world: "World", cid: str) -> dict[str, Any]:
+    """Return a contract as everybody may see it: without the content of information."""
+    view = contract_view(world, cid)
+    public_terms = {key: value for key, value in view["terms"].items() if key != "content"}
+    return view | {"terms": public_terms}
+
+
 def state_view(world: "World") -> dict[str, Any]:
     """Return the state of the world after the last sealed turn."""
     return {
@@ -87,7 +94,7 @@ def state_view(world: "World") -> dict[str, Any]:
         "commons": world.config["commons_per_agent"] * len(world.roster),
         "job_fund": labour.job_fund(world, world.turn),
         "contracts": [
-            contract_view(world, cid)
+            public_contract_view(world, cid)
             for cid, contract in world.contracts.items()
             if contract["status"] in OPEN
         ],
