@@ -8,12 +8,13 @@ points, then so many of one, then free ones. A sequence with n spending actions 
 of what can be spent; a sequence with one lets it spend everything. Contracts that wait for the
 agent are dealt out over the places of a sequence, so that none is decided twice. llama.cpp turns
 all this into a grammar, and sequences cost it next to nothing; what it does not know
-(``uniqueItems``, sums) is not used.
+(``uniqueItems``, sums) is not used. An answer without any action is not offered, since work is free
+and paid; ``parse_answer`` accepts one all the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
 
 from sim_orchestrator.context.possible import LABOUR_POINTS, Possible, possible
@@ -23,6 +24,7 @@ from sim_orchestrator.proposal_schema import (
     Schema,
     action_schema,
     amount_schema,
+    either,
     proposal_schemas,
     refer,
     text_schema,
@@ -36,8 +38,8 @@ _REASON_CHARS: Final = 120
 _SPENDING_MAX: Final = 3
 """The most actions of one point in an answer."""
 
-_DECISIONS_MAX: Final = 2
-"""The most free decisions on contracts in an answer."""
+_FREE_MAX: Final = 2
+"""The most actions without points in an answer: decisions on contracts and speech."""
 
 
 def answer_schema(observation: Observation, *, text_chars: int = TEXT_CHARS) -> Schema:
@@ -50,133 +52,181 @@ def answer_schema(observation: Observation, *, text_chars: int = TEXT_CHARS) -> 
     Returns:
         a JSON Schema (draft 2020-12) of ``{"thought", "notes", "actions"}``.
     """
-    definitions = _Definitions(observation)
-    sequences = [definitions.sequence(*counts) for counts in _counts(definitions)]
-    text = {"type": "string", "maxLength": text_chars}
+    can = possible(observation)
+    labour, spending, free = _Labour(can), _Spending(observation, can), _Free(observation, can)
+    sequences = [
+        _sequence([*labour.places(works), *spending.places(works, payments), *free.places(rest)])
+        for works in range(can.labours, -1, -1)
+        for payments in spending.counts(works)
+        for rest in range(free.most + 1)
+        if works + payments + rest
+    ]
+    text = text_schema(text_chars)
     return {
         "type": "object",
         "properties": {"thought": text, "notes": text, "actions": {"anyOf": sequences}},
         "required": ["thought", "notes", "actions"],
         "additionalProperties": False,
-        "$defs": definitions.made,
+        "$defs": {**labour.made, **spending.made, **free.made},
     }
 
 
-def _counts(definitions: _Definitions) -> Iterator[tuple[int, int, int, int]]:
-    """Yield how many labours, spending actions, decisions and speeches each sequence has."""
-    can = definitions.can
-    for labours in range(can.labours, -1, -1):
-        for spendings in range(_SPENDING_MAX + 1):
-            if labours * LABOUR_POINTS + spendings > can.points:
-                break
-            if spendings and not definitions.offers_spending(labours, spendings):
-                break
-            for decisions in range(min(len(definitions.waiting), _DECISIONS_MAX) + 1):
-                for speeches in (0, 1):
-                    if labours + spendings + decisions + speeches:
-                        yield labours, spendings, decisions, speeches
+def _sequence(places: list[Schema]) -> Schema:
+    count = len(places)
+    return {"type": "array", "prefixItems": places, "minItems": count, "maxItems": count}
 
 
-class _Definitions:
-    """Makes the definitions that the sequences of one answer refer to, each once."""
+class _Places:
+    """Definitions that sequences refer to, each made once."""
 
-    def __init__(self, observation: Observation) -> None:
-        self.observation = observation
-        self.can: Possible = possible(observation)
+    def __init__(self) -> None:
         self.made: dict[str, Schema] = {}
-        self.waiting = _decidable(self.can)
-        # One bound for the proposals of all sequences: they are the largest part of the schema.
-        limit = self.can.spendable // _SPENDING_MAX
-        self.proposals, shared = proposal_schemas(observation, self.can, limit)
-        self.made.update(shared)
 
-    def sequence(self, labours: int, spendings: int, decisions: int, speeches: int) -> Schema:
-        """Build the schema of one sequence of actions."""
-        places = [self._labour(place, labours) for place in range(labours)]
-        places += [self._spending(place, labours, spendings) for place in range(spendings)]
-        places += [self._decision(place, decisions) for place in range(decisions)]
-        places += [self._refer("speak", [self._speak()])] * speeches
-        count = len(places)
-        return {"type": "array", "prefixItems": places, "minItems": count, "maxItems": count}
-
-    def offers_spending(self, labours: int, spendings: int) -> bool:
-        """Tell whether every place for an action of one point has something to offer."""
-        return all(self._spendings(place, labours, spendings) for place in range(spendings))
-
-    def _refer(self, name: str, alternatives: Sequence[Schema]) -> Schema:
-        if name not in self.made:
-            one = len(alternatives) == 1
-            self.made[name] = alternatives[0] if one else {"anyOf": list(alternatives)}
+    def define(self, name: str, alternatives: list[Schema]) -> Schema:
+        """Define a name as one of the alternatives, and return a reference to it."""
+        self.made[name] = either(alternatives)
         return refer(name)
 
-    def _labour(self, place: int, labours: int) -> Schema:
-        kinds = ["mine"]
-        if self._studies(labours):
-            kinds.append("study")
-        if place == 0:
-            kinds.insert(0, "job")
-        return self._refer("_or_".join(kinds), [action_schema(kind) for kind in kinds])
 
-    def _studies(self, labours: int) -> bool:
-        """Tell whether so many studies leave at least half of what can be spent."""
-        costs = self.can.studies[:labours]
-        return len(costs) == labours > 0 and 2 * sum(costs) <= self.can.spendable
+class _Labour(_Places):
+    """The actions of two points: ``job`` once, ``mine``, and ``study`` if it can be paid."""
 
-    def _limit(self, labours: int, spendings: int) -> int:
-        """Return what each of so many spending actions may spend beside the labours."""
-        # One bound whatever the number of labours keeps the definitions few.
-        costs = sum(self.can.studies) if labours and self._studies(1) else 0
-        return max(0, self.can.spendable - costs) // spendings
+    def __init__(self, can: Possible) -> None:
+        super().__init__()
+        self.can = can
+        for studies in (False, True):
+            kinds = ["mine", "study"] if studies else ["mine"]
+            works = [action_schema(kind) for kind in kinds]
+            name = "or_study" if studies else "only"
+            self.define(f"work_{name}", works)
+            self.define(f"job_{name}", [action_schema("job"), *works])
 
-    def _spending(self, place: int, labours: int, spendings: int) -> Schema:
-        name = f"spend_{labours}_{spendings}_{place}"
-        return self._refer(name, self._spendings(place, labours, spendings))
+    def places(self, works: int) -> list[Schema]:
+        """Return the places of so many works; the first may be the job."""
+        name = "or_study" if _may_study(self.can, works) else "only"
+        return [refer(f"work_{name}" if place else f"job_{name}") for place in range(works)]
 
-    def _spendings(self, place: int, labours: int, spendings: int) -> list[Schema]:
-        limit = self._limit(labours, spendings)
-        found = [
-            action_schema(
-                "sign_contract",
-                contract_id={"const": signature.contract_id},
-                role={"const": signature.role},
+
+def _may_study(can: Possible, times: int) -> bool:
+    """Tell whether so many studies leave at least half of what can be spent."""
+    costs = can.studies[:times]
+    return len(costs) == times > 0 and 2 * sum(costs) <= can.spendable
+
+
+class _Spending(_Places):
+    """The actions of one point: signatures, payments, and one proposal or withdrawal."""
+
+    def __init__(self, observation: Observation, can: Possible) -> None:
+        super().__init__()
+        self.observation = observation
+        self.can = can
+        self.limits: set[int] = set()
+        # One bound for the proposals of all sequences: they are the largest part of the schema.
+        proposals, shared = proposal_schemas(observation, can, can.spendable // _SPENDING_MAX)
+        self.made.update(shared)
+        self.first: list[Schema] = [self.define("proposal", proposals)] if proposals else []
+        staked = observation.agent["staked"]
+        if staked:
+            self.first.append(action_schema("unstake", amount=amount_schema(staked)))
+        self.signatures = {
+            signature.contract_id: self.define(
+                f"sign_{signature.contract_id}",
+                [
+                    action_schema(
+                        "sign_contract",
+                        contract_id={"const": signature.contract_id},
+                        role={"const": signature.role},
+                    )
+                ],
             )
-            for signature in self.can.signable[place::spendings]
+            for signature in can.signable
+        }
+
+    def counts(self, works: int) -> Iterator[int]:
+        """Yield how many places a sequence with so many works can have."""
+        yield 0
+        for payments in range(1, _SPENDING_MAX + 1):
+            if works * LABOUR_POINTS + payments > self.can.points:
+                return
+            if not all(self._offers(place, works, payments) for place in range(payments)):
+                return
+            yield payments
+
+    def places(self, works: int, payments: int) -> list[Schema]:
+        """Return the places of so many payments beside so many works."""
+        after_work = 1 if works else 0
+        return [refer(f"pay_{after_work}_{payments}_{place}") for place in range(payments)]
+
+    def _offers(self, place: int, works: int, payments: int) -> bool:
+        """Define a place, unless nothing could stand there."""
+        name = f"pay_{1 if works else 0}_{payments}_{place}"
+        if name not in self.made:
+            offered = self._offered(place, works, payments)
+            if not offered:
+                return False
+            self.define(name, offered)
+        return True
+
+    def _offered(self, place: int, works: int, payments: int) -> list[Schema]:
+        # One bound whatever the number of works keeps the definitions few.
+        studies = sum(self.can.studies) if works and _may_study(self.can, 1) else 0
+        limit = max(0, self.can.spendable - studies) // payments
+        found = [
+            self.signatures[signature.contract_id]
+            for signature in self.can.signable[place::payments]
             if signature.cost <= limit
         ]
         if limit:
-            found.append(self._refer(f"pay_{limit}", self._payments(limit)))
-        if place == 0:
-            if self.observation.agent["staked"]:
-                amount = amount_schema(self.observation.agent["staked"])
-                found.append(action_schema("unstake", amount=amount))
-            if self.proposals:
-                found.append(self._refer("proposal", self.proposals))
-        return found
+            found.append(self._payments(limit))
+        return found + self.first if place == 0 else found
 
-    def _payments(self, limit: int) -> list[Schema]:
-        amount = amount_schema(limit)
+    def _payments(self, limit: int) -> Schema:
+        """Define the ways to spend up to the limit."""
+        if limit in self.limits:
+            return refer(f"up_to_{limit}")
+        self.limits.add(limit)
+        amount = self.define(f"amount_{limit}", [amount_schema(limit)])
         found = [action_schema("stake", amount=amount), action_schema("burn", amount=amount)]
         if self.can.others:
-            to = self._refer("others", [{"enum": list(self.can.others)}])
-            memo = self._refer("memo", [text_schema(_REASON_CHARS)])
-            found.append(action_schema("transfer", to=to, amount=amount, memo=memo))
+            self.made.setdefault("others", {"enum": list(self.can.others)})
+            self.made.setdefault("memo", text_schema(_REASON_CHARS))
+            found.append(
+                action_schema("transfer", to=refer("others"), amount=amount, memo=refer("memo"))
+            )
         least = max(1, self.observation.config["core_reserve"])
         if survey(self.observation).unsold_cores and limit >= least:
             found.append(action_schema("bid_core", amount=amount_schema(limit, least)))
-        return found
-
-    def _decision(self, place: int, decisions: int) -> Schema:
-        name = f"decide_{decisions}_{place}"
-        return self._refer(name, [d for group in self.waiting[place::decisions] for d in group])
-
-    def _speak(self) -> Schema:
-        longest = min(_MESSAGE_CHARS, self.observation.config["max_message_chars"])
-        return action_schema("speak", message=text_schema(longest, least=1))
+        return self.define(f"up_to_{limit}", found)
 
 
-def _decidable(can: Possible) -> list[list[Schema]]:
+class _Free(_Places):
+    """The actions without points: decisions on contracts, and speech."""
+
+    def __init__(self, observation: Observation, can: Possible) -> None:
+        super().__init__()
+        waiting = [
+            self.define(f"decide_{contract_id}", ways)
+            for contract_id, ways in _decisions(can).items()
+        ]
+        config = observation.config
+        longest = min(_MESSAGE_CHARS, config["max_message_chars"])
+        speak = self.define(
+            "speak", [action_schema("speak", message=text_schema(longest, least=1))]
+        )
+        self.most = min(_FREE_MAX, len(waiting) + 1)
+        for count in range(1, self.most + 1):
+            for place in range(count):
+                speaks = count - place <= config["speech_per_turn"]
+                offered = waiting[place::count] + ([speak] if speaks else [])
+                self.define(f"free_{count}_{place}", offered or waiting)
+
+    def places(self, count: int) -> list[Schema]:
+        """Return the places of so many free actions."""
+        return [refer(f"free_{count}_{place}") for place in range(count)]
+
+
+def _decisions(can: Possible) -> dict[str, list[Schema]]:
     """Return, for each contract that the agent can decide on without points, the ways to decide."""
-    reason = text_schema(_REASON_CHARS)
     ways: dict[str, list[Schema]] = {}
     for contract_id in can.to_rule:
         ruling: Schema = {"enum": ["proposer", "counterparty", "split"]}
@@ -186,8 +236,9 @@ def _decidable(can: Possible) -> list[list[Schema]]:
         confirm = action_schema("confirm_delivery", contract_id={"const": contract_id})
         ways.setdefault(contract_id, []).append(confirm)
     for contract_id in can.to_dispute:
+        reason = text_schema(_REASON_CHARS)
         dispute = action_schema(
             "dispute_delivery", contract_id={"const": contract_id}, reason=reason
         )
         ways.setdefault(contract_id, []).append(dispute)
-    return list(ways.values())
+    return ways

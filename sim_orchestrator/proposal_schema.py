@@ -98,16 +98,22 @@ def _shared(observation: Observation, can: Possible, budget: int) -> dict[str, S
         "words": text_schema(min(_DESCRIPTION_CHARS, config["max_message_chars"])),
         "title": text_schema(min(_TITLE_CHARS, config["max_message_chars"])),
         "content": text_schema(min(_CONTENT_CHARS, config["max_content_chars"])),
-        "condition": condition_schema(observation, can),
-        "loan_terms": {"anyOf": list(_loan_terms(budget))},
-        "forward_terms": {"anyOf": list(_forward_terms(observation))},
-        "service_terms": {"anyOf": list(_service_terms(budget, {}))},
-        "service_if": {"anyOf": list(_service_terms(budget, {"condition": refer("condition")}))},
-        "insurance_terms": {"anyOf": list(_insurance_terms(budget, {}))},
+        "anybody": {"enum": [observation.agent_id, *can.others]},
+        "condition": condition_schema(observation),
+        "loan_terms": either(list(_loan_terms(budget))),
+        "forward_terms": either(list(_forward_terms(observation))),
+        "service_terms": either(list(_service_terms(budget, {}))),
+        "service_if": either(list(_service_terms(budget, {"condition": refer("condition")}))),
+        "insurance_terms": either(list(_insurance_terms(budget, {}))),
         "insurance_if": {
             "anyOf": list(_insurance_terms(budget, {"condition": refer("condition")}))
         },
     }
+
+
+def either(alternatives: Sequence[Schema]) -> Schema:
+    """Return the schema of one of the alternatives; of the only one if there is but one."""
+    return alternatives[0] if len(alternatives) == 1 else {"anyOf": list(alternatives)}
 
 
 def refer(name: str) -> Schema:
@@ -174,14 +180,15 @@ def _proposals(
 ) -> Iterator[Schema]:
     """Yield the proposals with one arbitrator that can be made to anybody else."""
     attested = {"settlement": {"const": "attested"}}
-    for contract_type, terms, settlement in (
+    offers: tuple[tuple[str, str, dict[str, Schema]], ...] = (
         ("loan", "loan_terms", {}),
         ("forward", "forward_terms", {}),
         ("service", "service_terms", attested),
         ("service", "service_if", {}),
         ("insurance", "insurance_terms", attested),
         ("insurance", "insurance_if", {}),
-    ):
+    )
+    for contract_type, terms, settlement in offers:
         parties = {"counterparty": anybody, "arbitrator": {"const": arbitrator}, **settlement}
         yield _propose(contract_type, parties, refer(terms), fee_field)
     yield action_schema(
@@ -237,7 +244,7 @@ def _pools(
     if not kinds or not free:
         return
     kind_lists = [[kind] for kind in kinds] + ([kinds] if len(kinds) > 1 else [])
-    terms = {
+    terms: dict[str, Schema] = {
         "members": {"anyOf": list(_member_lists(free))},
         "kinds": {"enum": kind_lists},
         "split": {"enum": ["equal", "weight"]},
@@ -273,9 +280,9 @@ def _member_lists(free: Sequence[str]) -> Iterator[Schema]:
         yield {"type": "array", "prefixItems": places, "minItems": count, "maxItems": count}
 
 
-def condition_schema(observation: Observation, can: Possible) -> Schema:
+def condition_schema(observation: Observation) -> Schema:
     """Return the schema of the conditions that an automatic contract can be given.  (rules §10)"""
-    agent = {"enum": [observation.agent_id, *can.others]}
+    agent = refer("anybody")
     count = amount_schema(_COUNT_MAX)
     amount = amount_schema(max(1, observation.config["initial_balance"]))
     level = amount_schema(max(1, observation.config["max_study_level"]))

@@ -57,7 +57,7 @@ def build_messages(observation: Observation, *, budget_tokens: int) -> list[Mess
         ContextTooSmall: the budget does not hold even the parts that no prompt can do without.
     """
     rules = rules_and_format(observation)
-    left = budget_tokens - estimate_tokens(rules) - 2 * MESSAGE_OVERHEAD_TOKENS
+    left = budget_tokens - _rules_tokens(rules) - 2 * MESSAGE_OVERHEAD_TOKENS
     public_budget = left * _PUBLIC_SHARE_PERCENT // 100
     public = public_world(observation, max(0, public_budget))
     private = fit(private_lines(observation), left - public_budget, "the agent's own part")
@@ -106,6 +106,11 @@ def _rules(config_items: tuple[tuple[str, int], ...], agents: int) -> str:
         commons=config["commons_per_agent"],
         max_actions=LABOURS_MAX + 3,
     )
+
+
+@lru_cache(maxsize=4)
+def _rules_tokens(rules: str) -> int:
+    return estimate_tokens(rules)
 
 
 def _shares(config: Mapping[str, int]) -> dict[str, str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 MESSAGE_OVERHEAD_TOKENS: Final = 8
@@ -24,18 +26,17 @@ def estimate_tokens(text: str) -> int:
     punctuation are one, other white space than one space is one, and a character outside ASCII
     counts its UTF-8 bytes, which no byte-level vocabulary exceeds.
     """
-    total = 0
-    for piece in _PIECES.findall(text):
-        first = piece[0]
-        if first.isspace():
-            total += 2 if len(piece) == 2 and piece[1].isdigit() else piece != " "
-        elif first > "\x7f":
-            total += len(first.encode("utf-8", "surrogatepass"))
-        elif first.isalpha():
-            total += _word_tokens(len(piece))
-        else:
-            total += 1
-    return total
+    return sum(map(_piece_tokens, _PIECES.findall(text)))
+
+
+@lru_cache(maxsize=8192)  # texts of a world are made of the same few thousand pieces
+def _piece_tokens(piece: str) -> int:
+    first = piece[0]
+    if first.isspace():
+        return 2 if piece[1:].isdigit() else int(piece != " ")
+    if first > "\x7f":
+        return len(first.encode("utf-8", "surrogatepass"))
+    return _word_tokens(len(piece)) if first.isalpha() else 1
 
 
 def _word_tokens(letters: int) -> int:
@@ -50,10 +51,14 @@ def estimate_foreign_tokens(text: str) -> int:
     Random letters and signs take far more tokens than words do: up to 0.65 of a token a character
     and one a sign, measured on vocabularies of 32 to 50 thousand entries.
     """
-    letters = sum(char.isascii() and (char.isalpha() or char == " ") for char in text)
-    ascii_signs = sum(char.isascii() for char in text) - letters
-    beyond = len(text.encode("utf-8", "surrogatepass")) - letters - ascii_signs
-    return (letters * 65 + 99) // 100 + ascii_signs + beyond
+    in_ascii = text.encode("ascii", "ignore")
+    signs = len(in_ascii.translate(None, _LETTERS))
+    letters = len(in_ascii) - signs
+    beyond = len(text.encode("utf-8", "surrogatepass")) - len(in_ascii)
+    return (letters * 65 + 99) // 100 + signs + beyond
+
+
+_LETTERS: Final = (string.ascii_letters + " ").encode()
 
 
 @dataclass(frozen=True, slots=True)
