@@ -35,9 +35,9 @@ format: $(VENV)/ready-dev  ## format the code and mend what ruff can mend
 	$(BIN)/ruff format .
 
 bench: $(VENV)/ready-dev  ## every benchmark: tables of ratios, nothing asserted
-	@set -e; for script in benchmarks/[a-z]*.py; do \
-		name=$${script%.py}; case $$name in *__*|benchmarks/soak) continue;; esac; \
-		echo "== $$script"; $(BIN)/python -m "$$(echo $$name | tr / .)" $(ARGS); done
+	@set -e; for script in $$(grep -l '^if __name__ == "__main__"' benchmarks/*.py); do \
+		name=$$(basename $$script .py); [ $$name = soak ] && continue; \
+		echo "== benchmarks/$$name"; $(BIN)/python -m benchmarks.$$name $(ARGS); done
 
 engine: $(VENV)/ready  ## serve sim.db on http://127.0.0.1:3000
 	$(BIN)/sim-engine serve $(ARGS)

@@ -21,7 +21,7 @@ LAYERS = {
     "types": ("types",),
     "rules": ("rules",),
     "ledger": ("ledger",),
-    "engine": ("engine", "evidence", "intake", "observation", "pending"),
+    "engine": ("engine", "collector", "evidence", "intake", "observation", "pending"),
     "api": ("api",),
 }
 LEAVES = ("errors", "settings", "validation")
