@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sim_engine.rules.rejections import InvariantViolation
-
-if TYPE_CHECKING:
-    from sim_engine.rules.state import Agent
 
 Entry = tuple[int, int, str, str, int, str, str]
 """One movement: turn, seq, source, target, amount > 0 (tokens), reason, reference."""
@@ -53,13 +50,18 @@ class Reason:
 class Account:
     """A place that holds tokens. Only ``Books.move`` changes its balance."""
 
-    __slots__ = ("balance", "name", "owner")
+    __slots__ = ("balance", "name", "position")
 
-    def __init__(self, name: str, owner: Agent | None, balance: int = 0) -> None:
-        """Open an account under its public name; ``owner`` is the agent it belongs to, if any."""
+    def __init__(self, name: str, position: int | None = None) -> None:
+        """Open an account under its public name, with its agent's place in the roster if any."""
         self.name = name
-        self.owner = owner
-        self.balance = balance
+        self.position = position
+        self.balance = 0
+
+    @property
+    def may_be_negative(self) -> bool:
+        """Tell whether the rules allow a balance below 0.  (rules §2)"""
+        return self.name == "issuance" or self.name.startswith("agent:")
 
 
 class Books:
@@ -69,10 +71,10 @@ class Books:
 
     def __init__(self) -> None:
         """Open the four accounts that belong to no agent and no contract."""
-        self.fees = Account("fees", None)
-        self.cores = Account("cores", None)
-        self.issuance = Account("issuance", None)
-        self.destroyed = Account("destroyed", None)
+        self.fees = Account("fees")
+        self.cores = Account("cores")
+        self.issuance = Account("issuance")
+        self.destroyed = Account("destroyed")
         self.open_turn(0)
 
     def open_turn(self, turn: int) -> None:

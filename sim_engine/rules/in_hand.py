@@ -96,7 +96,8 @@ class Turn:
 
     def all_changed_agents(self) -> list[Agent]:
         """List the agents that differ from before the turn, in roster order."""
-        owners = {account.owner for account in self.world.books.touched}
-        owners.discard(None)
-        changed = self.changed_agents.union(agent for agent in owners if agent is not None)
-        return sorted(changed, key=lambda agent: agent.position)
+        changed = {agent.position for agent in self.changed_agents}
+        for account in self.world.books.touched:
+            if account.position is not None:
+                changed.add(account.position)
+        return [self.world.roster[position] for position in sorted(changed)]

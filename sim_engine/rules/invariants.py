@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from sim_engine.rules.books import Account
 from sim_engine.rules.rejections import InvariantViolation
 from sim_engine.rules.state import World
 from sim_engine.types.fields import MAX_AMOUNT
@@ -40,7 +39,7 @@ def check_signs_and_bounds(world: World) -> None:
             raise InvariantViolation(
                 f"{account.name} holds {account.balance} tokens, more than an amount can be"
             )
-        if account.balance < 0 and not _may_be_negative(world, account):
+        if account.balance < 0 and not account.may_be_negative:
             raise InvariantViolation(f"{account.name} holds {account.balance} tokens")
 
 
@@ -54,9 +53,3 @@ def check_nothing_held(world: World) -> None:
                 f"{agent.unbonding.name} holds {agent.unbonding.balance} tokens,"
                 " which is not the sum of its lots"
             )
-
-
-def _may_be_negative(world: World, account: Account) -> bool:
-    if account is world.books.issuance:
-        return True
-    return account.owner is not None and account is account.owner.liquid

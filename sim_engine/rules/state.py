@@ -61,10 +61,10 @@ class Agent:
 
     def __post_init__(self) -> None:
         """Open the agent's four accounts.  (rules §2)"""
-        self.liquid = Account(f"agent:{self.agent_id}", self)
-        self.stake = Account(f"stake:{self.agent_id}", self)
-        self.unbonding = Account(f"unbonding:{self.agent_id}", self)
-        self.bid = Account(f"bid:{self.agent_id}", self)
+        self.liquid = Account(f"agent:{self.agent_id}", self.position)
+        self.stake = Account(f"stake:{self.agent_id}", self.position)
+        self.unbonding = Account(f"unbonding:{self.agent_id}", self.position)
+        self.bid = Account(f"bid:{self.agent_id}", self.position)
         self.drawn = numbers.field(self.agent_id)
 
     @property
@@ -156,7 +156,7 @@ class Contract:
 
     def __post_init__(self) -> None:
         """Open the contract's account."""
-        self.account = Account(f"contract:{self.contract_id}", None)
+        self.account = Account(f"contract:{self.contract_id}")
 
     @property
     def contract_id(self) -> str:
