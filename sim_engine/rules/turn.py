@@ -73,7 +73,7 @@ def run_actions(turn: Turn) -> None:
         turn.submitted.plan, key=lambda agent: (-paid.get(agent, 0), draws.draw(agent.drawn))
     )
     for agent in in_order:
-        _act(turn, agent, fees_unpaid=agent in unpaid)
+        _act(turn, agent, unpaid_fees=unpaid.get(agent, 0))
 
 
 def _open(world: World, submitted: Submitted) -> Turn:
@@ -83,12 +83,15 @@ def _open(world: World, submitted: Submitted) -> Turn:
     return Turn(world, world.turn, submitted)
 
 
-def _collect_fees(turn: Turn) -> tuple[dict[Agent, int], set[Agent]]:
-    """Move the fees before anybody acts; an agent that can not pay their sum pays nothing."""
+def _collect_fees(turn: Turn) -> tuple[dict[Agent, int], dict[Agent, int]]:
+    """Move the fees before anybody acts; an agent that can not pay their sum pays nothing.
+
+    Returns the sums that were paid and the sums that were not.
+    """
     books = turn.world.books
     actions = turn.submitted.actions
     paid: dict[Agent, int] = {}
-    unpaid: set[Agent] = set()
+    unpaid: dict[Agent, int] = {}
     for agent in sorted(turn.submitted.plan, key=lambda agent: agent.position):
         fees = sum([actions[seq].fee for seq in turn.submitted.plan[agent]])
         if fees == 0:
@@ -97,11 +100,11 @@ def _collect_fees(turn: Turn) -> tuple[dict[Agent, int], set[Agent]]:
             books.move(agent.liquid, books.fees, fees, Reason.FEE)
             paid[agent] = fees
         else:
-            unpaid.add(agent)
+            unpaid[agent] = fees
     return paid, unpaid
 
 
-def _act(turn: Turn, agent: Agent, *, fees_unpaid: bool) -> None:
+def _act(turn: Turn, agent: Agent, *, unpaid_fees: int) -> None:
     """Apply or reject an agent's actions one after the other; a rejected one costs no points."""
     points_left = turn.world.config.action_points
     actions = turn.submitted.actions
@@ -110,8 +113,8 @@ def _act(turn: Turn, agent: Agent, *, fees_unpaid: bool) -> None:
         points, handle = ACTIONS[action.type]
         turn.seq = seq
         try:
-            if fees_unpaid and action.fee:
-                raise _fees_not_paid(agent)
+            if unpaid_fees and action.fee:
+                raise _fees_not_paid(agent, unpaid_fees)
             if points > points_left:
                 raise _no_points_left(action.type, points, points_left)
             handle(turn, agent, action)
@@ -121,10 +124,10 @@ def _act(turn: Turn, agent: Agent, *, fees_unpaid: bool) -> None:
             points_left -= points
 
 
-def _fees_not_paid(agent: Agent) -> Rejected:
+def _fees_not_paid(agent: Agent, fees: int) -> Rejected:
     return Rejected(
         RejectionCode.INSUFFICIENT_FUNDS,
-        f"the fees of this turn's actions could not be paid together, balance is {agent.balance};"
+        f"the fees of this turn's actions are {fees} tokens together, balance is {agent.balance};"
         " offer lower fees or none",
     )
 
