@@ -22,7 +22,7 @@ HEAD_SECONDS: Final = 10.0
 IDLE_SECONDS: Final = 30
 """How long a connection is kept open between two requests."""
 
-STALLED_SECONDS: Final = 30.0
+STALLED_SECONDS: Final = 60.0
 """How long a client may take nothing of an answer that waits for it."""
 
 GRACE_SECONDS: Final = 20
@@ -115,16 +115,6 @@ class GuardedProtocol(HttpToolsProtocol):
             super().timeout_keep_alive_handler()
 
 
-class _Server(uvicorn.Server):
-    """Says where it listens in one line that programs and people can read."""
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        for listening in sockets or []:
-            host, port = listening.getsockname()[:2]
-            event("listening", url=f"http://{f'[{host}]' if ':' in host else host}:{port}")
-
-
 def bind(host: str, port: int) -> list[socket.socket]:
     """Take the addresses of a host, before anything slow is done.
 
@@ -148,25 +138,40 @@ def bind(host: str, port: int) -> list[socket.socket]:
     return taken
 
 
+class Server(uvicorn.Server):
+    """uvicorn with this module's limits; it logs where it listens."""
+
+    def __init__(self, app: FastAPI) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=GuardedProtocol,
+                ws="none",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,  # a caller's address is that of its connection
+                timeout_keep_alive=IDLE_SECONDS,
+                timeout_graceful_shutdown=GRACE_SECONDS,
+            )
+        )
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then say where in one line that programs and people can read."""
+        await super().startup(sockets)
+        for listening in sockets or []:
+            host, port = listening.getsockname()[:2]
+            event("listening", url=f"http://{f'[{host}]' if ':' in host else host}:{port}")
+
+
 def serve(app: FastAPI, sockets: list[socket.socket]) -> None:
     """Serve until SIGTERM or SIGINT; the turn in hand is finished first."""
-    config = uvicorn.Config(
-        app,
-        http=GuardedProtocol,
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,  # a caller's address is that of its connection, whatever it says
-        timeout_keep_alive=IDLE_SECONDS,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-    )
     # uvicorn raises the signal again once it has stopped, for whoever had a handler before: to stop
     # in order is all that either signal asks for here.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _ignore)
-    _Server(config).run(sockets)
+    Server(app).run(sockets)
     event("stopped")
 
 

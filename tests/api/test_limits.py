@@ -1,0 +1,313 @@
+"""How much, how slowly and how often: each limit refuses its own client and nobody else."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import pytest
+
+from sim_engine.api import server
+from sim_engine.api.app import create_app
+from sim_engine.api.limits import RateLimiter
+from sim_engine.api.problems import Problem
+from sim_engine.settings import Settings
+from tests.api.conftest import OpenApp
+from tests.api.server import Server, serving, world
+
+TURN = b'{"submissions": []}'
+MIB = 2**20
+
+
+def head(length: int | str, path: str = "/turn") -> bytes:
+    return (f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {length}\r\n\r\n").encode()
+
+
+def read_answer(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
+    """One answer off a connection: status, headers and body."""
+    with connection.makefile("rb") as stream:
+        status = int(stream.readline().split()[1])
+        headers: dict[str, str] = {}
+        while line := stream.readline().strip():
+            name, _, value = line.decode().partition(":")
+            headers[name.lower()] = value.strip()
+        return status, headers, stream.read(int(headers["content-length"]))
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    path = tmp_path_factory.mktemp("limits") / "sim.db"
+    limits = {"SIM_MAX_BODY_BYTES": str(2 * MIB), "SIM_BODY_SECONDS": "1.5"}
+    with serving(path, **limits) as started:
+        with started.client() as client:
+            assert client.post("/init", json=world(3)).status_code == 201
+        yield started
+
+
+@contextmanager
+def in_process(db_path: Path, agents: int = 1) -> Iterator[tuple[str, int]]:
+    """A server in a thread, so that a test can shorten its patience; its address."""
+    (listening,) = server.bind("127.0.0.1", 0)
+    running = server.Server(create_app(Settings(db_path=db_path)))
+    thread = threading.Thread(target=running.run, args=([listening],))
+    thread.start()
+    try:
+        address: tuple[str, int] = listening.getsockname()
+        while not running.started:
+            assert thread.is_alive()
+            time.sleep(0.02)
+        made = httpx.post("http://{}:{}/init".format(*address), json=world(agents), timeout=30)
+        assert made.status_code == 201
+        yield address
+    finally:
+        running.should_exit = True
+        thread.join(30)
+
+
+def turn_of(engine: Server) -> int:
+    with engine.client() as client:
+        return int(client.get("/health").json()["turn"])
+
+
+# -- how much --------------------------------------------------------------------------------------
+
+
+def test_a_body_that_says_it_is_too_large_is_refused_unread(engine: Server):
+    with engine.connect() as connection:
+        connection.sendall(head(50 * 10**6))
+        status, headers, body = read_answer(connection)
+    assert status == 413
+    assert headers["content-type"] == "application/problem+json"
+    assert json.loads(body)["code"] == "body_too_large"
+    assert "2,097,152 bytes" in json.loads(body)["detail"]
+
+
+def test_a_whole_body_that_is_too_large_is_refused(engine: Server):
+    before = turn_of(engine)
+    with engine.client() as client:
+        answer = client.post("/turn", content=TURN + b" " * (50 * 10**6))
+        assert answer.status_code == 413
+        # The connection is still good.
+        assert client.get("/health").status_code == 200
+    assert turn_of(engine) == before
+
+
+def test_a_body_in_chunks_is_counted_as_it_comes(engine: Server):
+    def chunks() -> Iterator[bytes]:
+        yield TURN
+        for _ in range(3 * 16):
+            yield b" " * (MIB // 16)
+
+    with engine.client() as client:
+        assert client.post("/turn", content=chunks()).status_code == 413
+
+
+def test_the_largest_body_is_taken(engine: Server):
+    before = turn_of(engine)
+    with engine.client() as client:
+        content = TURN + b" " * (2 * MIB - len(TURN))
+        assert client.post("/turn", content=content).status_code == 200
+        assert client.post("/turn", content=content + b" ").status_code == 413
+    assert turn_of(engine) == before + 1
+
+
+def test_queued_actions_have_a_smaller_limit(engine: Server):
+    with engine.client() as client:
+        answer = client.post("/actions", content=b" " * (MIB + 1))
+    assert answer.status_code == 413
+    assert "1,048,576 bytes" in answer.json()["detail"]
+
+
+# -- how slowly ------------------------------------------------------------------------------------
+
+
+def test_a_slow_body_is_given_up_and_stops_nobody(engine: Server):
+    before = turn_of(engine)
+    with engine.connect() as connection:
+        connection.sendall(head(len(TURN)) + TURN[:5])
+        with engine.client() as client:
+            assert client.post("/turn", content=TURN).status_code == 200
+        status, headers, body = read_answer(connection)
+        assert (status, json.loads(body)["code"]) == (408, "body_too_slow")
+        assert headers["connection"] == "close"
+        assert connection.recv(1) == b""
+    assert turn_of(engine) == before + 1
+
+
+def test_a_body_cut_in_half_changes_nothing(engine: Server):
+    before = turn_of(engine)
+    for sent in (TURN[:5], b""):
+        with engine.connect() as connection:
+            connection.sendall(head(len(TURN)) + sent)
+    with engine.connect() as connection:  # in chunks, without the last one
+        connection.sendall(
+            b"POST /turn HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+            + f"{len(TURN):x}\r\n".encode()
+            + TURN
+            + b"\r\n"
+        )
+    deadline = time.monotonic() + 10
+    while len([one for one in engine.lines("request") if one["status"] == "400"]) < 3:
+        assert time.monotonic() < deadline, engine.log[-5:]
+        time.sleep(0.02)
+    assert turn_of(engine) == before
+
+
+def test_what_is_no_http_is_a_problem_too(engine: Server):
+    with engine.connect() as connection:
+        connection.sendall(b"\x16\x03\x01 what is this\r\n\r\n")
+        status, headers, body = read_answer(connection)
+        assert connection.recv(1) == b""
+    assert (status, json.loads(body)["code"]) == (400, "bad_request")
+    assert headers["content-type"] == "application/problem+json"
+
+
+def test_hundreds_of_half_open_connections_stop_nobody(engine: Server):
+    opened = [engine.connect() for _ in range(300)]
+    try:
+        for number, connection in enumerate(opened):
+            if number % 3 == 1:
+                connection.sendall(b"GET /state HTTP/1.1\r\nHost: 127.0")
+            elif number % 3 == 2:
+                connection.sendall(head(len(TURN)) + TURN[:1])
+        with engine.client() as client:
+            for _ in range(5):
+                assert client.get("/state").status_code == 200
+                assert client.post("/turn", content=TURN).status_code == 200
+    finally:
+        for connection in opened:
+            connection.close()
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /state HT", b"GET /state HTTP/1.1\r\nHost: a"])
+def test_a_head_that_never_ends_is_cut_off(
+    sent: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setattr(server, "HEAD_SECONDS", 0.5)
+    with in_process(tmp_path / "sim.db") as address:
+        with socket.create_connection(address, timeout=10) as connection:
+            connection.sendall(sent)
+            assert connection.recv(1) == b""
+        # One whose head was complete is not cut, however long it then waits.
+        with socket.create_connection(address, timeout=10) as connection:
+            for _ in range(2):
+                connection.sendall(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
+                assert read_answer(connection)[0] == 200
+                time.sleep(0.8)
+
+
+def test_an_idle_connection_is_closed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr(server, "IDLE_SECONDS", 1)
+    with (
+        in_process(tmp_path / "sim.db") as address,
+        socket.create_connection(address, timeout=10) as connection,
+    ):
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert read_answer(connection)[0] == 200
+        assert connection.recv(1) == b""
+
+
+@pytest.mark.parametrize("reads", [False, True], ids=["not read", "read slowly"])
+def test_an_answer_that_nobody_reads_is_cut_off(
+    reads: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setattr(server, "IDLE_SECONDS", 1)
+    monkeypatch.setattr(server, "STALLED_SECONDS", 1.0)
+    with in_process(tmp_path / "sim.db", agents=24_000) as address, socket.socket() as connection:
+        connection.settimeout(20)
+        connection.connect(address)
+        connection.sendall(b"GET /state HTTP/1.1\r\nHost: a\r\n\r\n")
+        received = connection.recv(4_096)
+        length = int(received.partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        total = len(received) - received.index(b"\r\n\r\n") - 4
+        deadline = time.monotonic() + 4  # four times the patience
+        while time.monotonic() < deadline:
+            time.sleep(0.1)
+            total += len(connection.recv(MIB // 2)) if reads else 0
+        with suppress(ConnectionResetError):
+            while total < length and (part := connection.recv(MIB)):
+                total += len(part)
+        assert (total == length) == reads
+
+
+def test_what_follows_a_refused_body_is_not_read_for_ever(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setattr(server, "UNREAD_BYTES_MAX", 4 * MIB)
+    with (
+        in_process(tmp_path / "sim.db") as address,
+        socket.create_connection(address, timeout=10) as connection,
+    ):
+        connection.sendall(head(10**9))
+        assert read_answer(connection)[0] == 413
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            connection.sendall(b" " * (200 * MIB))
+
+
+# -- how often -------------------------------------------------------------------------------------
+
+
+def test_a_bucket_empties_and_fills_again():
+    now = 100.0
+    limiter = RateLimiter(10, clock=lambda: now)
+    for _ in range(20):
+        limiter.take("a")
+    with pytest.raises(Problem) as refused:
+        limiter.take("a")
+    assert refused.value.code == "rate_limited"
+    assert refused.value.headers == {"Retry-After": "1"}
+    limiter.take("b")
+    now += 0.5
+    for _ in range(5):
+        limiter.take("a")
+    with pytest.raises(Problem):
+        limiter.take("a")
+    now += 3_600
+    for _ in range(20):
+        limiter.take("a")
+    with pytest.raises(Problem):
+        limiter.take("a")
+
+
+def test_callers_without_number_take_no_memory_without_end():
+    limiter = RateLimiter(1)
+    for number in range(30_000):
+        limiter.take(f"peer {number}")
+    assert len(limiter._buckets) == 10_000
+
+
+def test_each_key_has_a_limit_of_its_own_and_the_operator_none(open_app: OpenApp):
+    key = "operator-key-of-these-tests"
+    client = open_app(operator_key=key, rate_limit=5)
+    operator = {"Authorization": f"Bearer {key}"}
+    body = world(["a", "b"], agent_keys=True)
+    keys = client.post("/init", json=body, headers=operator).json()["agent_keys"]
+
+    def ask(headers: dict[str, str], times: int) -> list[int]:
+        return [client.get("/health", headers=headers).status_code for _ in range(times)]
+
+    agent = {"Authorization": f"Bearer {keys['a']}"}
+    statuses = ask(agent, 12)
+    assert statuses[:10] == [200] * 10
+    assert statuses[-1] == 429
+    assert ask({"Authorization": f"Bearer {keys['b']}"}, 1) == [200]
+    assert ask(operator, 50) == [200] * 50
+    # Guesses at keys count for the address that makes them, whatever they guess.
+    guesses = [ask({"Authorization": f"Bearer guess-{n}"}, 1)[0] for n in range(12)]
+    assert guesses[:10] == [401] * 10
+    assert guesses[-1] == 429
+    refused = client.get("/health")
+    assert refused.status_code == 429
+    assert refused.json()["code"] == "rate_limited"
+    assert int(refused.headers["Retry-After"]) >= 1
+
+
+def test_rate_limit_can_be_switched_off(open_app: OpenApp):
+    client = open_app(operator_key="operator-key-of-these-tests", rate_limit=0)
+    assert {client.get("/health").status_code for _ in range(30)} == {200}
