@@ -21,17 +21,24 @@ from typing import Final
 from sim_orchestrator.context.possible import LABOURS_MAX
 from sim_orchestrator.context.private import private_lines
 from sim_orchestrator.context.public import public_world
-from sim_orchestrator.context.survey import BPS, survey
+from sim_orchestrator.context.survey import BPS
 from sim_orchestrator.context.tokens import (
     MESSAGE_OVERHEAD_TOKENS,
     ContextTooSmall,
+    estimate_foreign_tokens,
     estimate_tokens,
     fit,
 )
 from sim_orchestrator.context.words import harmless
 from sim_orchestrator.minds.base import Observation
 
-__all__ = ["ContextTooSmall", "build_messages", "estimate_tokens", "repair_messages"]
+__all__ = [
+    "REPAIR_TOKENS_MAX",
+    "ContextTooSmall",
+    "build_messages",
+    "estimate_tokens",
+    "repair_messages",
+]
 
 Message = dict[str, str]
 
@@ -41,8 +48,10 @@ _RULES: Final = Template(
 _PUBLIC_SHARE_PERCENT: Final = 40
 """How much of what the rules leave of a budget the public world may take."""
 
-_REPAIR_ANSWER_CHARS_MAX: Final = 1_200
-_REPAIR_ERROR_CHARS_MAX: Final = 400
+_REPAIR_ANSWER_TOKENS: Final = 200
+_REPAIR_ERROR_TOKENS: Final = 120
+REPAIR_TOKENS_MAX: Final = 400
+"""The most tokens that ``repair_messages`` adds; ``build_messages`` leaves room for them."""
 
 
 def build_messages(observation: Observation, *, budget_tokens: int) -> list[Message]:
@@ -50,20 +59,20 @@ def build_messages(observation: Observation, *, budget_tokens: int) -> list[Mess
 
     Args:
         observation: what the agent knows.
-        budget_tokens: the most tokens that the messages may be estimated at, chat markers included;
-            the model's context less what it may generate.
+        budget_tokens: the most tokens that the messages may be estimated at, chat markers and a
+            repair of them included: the model's context less what it may generate.
 
     Raises:
         ContextTooSmall: the budget does not hold even the parts that no prompt can do without.
     """
     rules = rules_and_format(observation)
-    left = budget_tokens - _rules_tokens(rules) - 2 * MESSAGE_OVERHEAD_TOKENS
-    public_budget = left * _PUBLIC_SHARE_PERCENT // 100
-    public = public_world(observation, max(0, public_budget))
-    private = fit(private_lines(observation), left - public_budget, "the agent's own part")
+    taken = _rules_tokens(rules) + 2 * MESSAGE_OVERHEAD_TOKENS + REPAIR_TOKENS_MAX
+    left = budget_tokens - taken
+    public = public_world(observation, max(0, left * _PUBLIC_SHARE_PERCENT // 100))
+    private = fit(private_lines(observation), left - public.tokens, "the agent's own part")
     return [
         {"role": "system", "content": rules},
-        {"role": "user", "content": f"{public}\n\n{private}"},
+        {"role": "user", "content": f"{public.text}\n\n{private.text}"},
     ]
 
 
@@ -77,8 +86,8 @@ def repair_messages(messages: Sequence[Message], raw_answer: str, error: str) ->
         raw_answer: the model's answer, of any length; its beginning is quoted.
         error: what was wrong with it, in one sentence.
     """
-    answer = raw_answer[:_REPAIR_ANSWER_CHARS_MAX].encode("utf-8", "replace").decode("utf-8")
-    reason = harmless(error, _REPAIR_ERROR_CHARS_MAX)
+    answer = _clipped(raw_answer, _REPAIR_ANSWER_TOKENS).replace("<|", "< |")
+    reason = _clipped(harmless(error, _REPAIR_ERROR_TOKENS * 4), _REPAIR_ERROR_TOKENS)
     return [
         *messages,
         {"role": "assistant", "content": answer},
@@ -90,19 +99,26 @@ def repair_messages(messages: Sequence[Message], raw_answer: str, error: str) ->
     ]
 
 
+def _clipped(text: str, tokens: int) -> str:
+    """Return the beginning of a text, as valid Unicode of at most so many estimated tokens."""
+    text = text[: tokens * 4].encode("utf-8", "replace").decode("utf-8")
+    while estimate_foreign_tokens(text) > tokens:
+        text = text[: len(text) * 3 // 4]
+    return text
+
+
 def rules_and_format(observation: Observation) -> str:
     """Return the rules in brief and the answer's format, with the numbers of the world's config."""
     config = observation.config
-    return _rules(tuple(sorted(config.items())), len(survey(observation).agents))
+    return _rules(tuple(sorted(config.items())))
 
 
 @lru_cache(maxsize=4)
-def _rules(config_items: tuple[tuple[str, int], ...], agents: int) -> str:
+def _rules(config_items: tuple[tuple[str, int], ...]) -> str:
     config = dict(config_items)
     return _RULES.substitute(
         _shares(config),
         **{key: str(value) for key, value in config.items()},
-        agents=agents,
         commons=config["commons_per_agent"],
         max_actions=LABOURS_MAX + 3,
     )

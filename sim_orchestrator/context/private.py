@@ -152,7 +152,6 @@ def _receipts(observation: Observation) -> Iterator[Line]:
         yield Line(
             f"Last turn your {receipt['type']} was rejected ({receipt['code']}): {reason}",
             RANK_REJECTION,
-            foreign=True,
         )
     if applied:
         yield Line(f"Last turn you did: {', '.join(applied)}.", RANK_APPLIED)
@@ -175,7 +174,6 @@ def _information(observation: Observation) -> Iterator[Line]:
             f"Information bought with {item['contract_id']}: its seller claims: {title}: {content}",
             RANK_INFORMATION,
             age,
-            foreign=True,
         )
 
 
@@ -210,7 +208,6 @@ def _running(observation: Observation) -> Iterator[Line]:
                 f"Your contract, {contract['status']}: {summary(contract)}.",
                 RANK_CONTRACTS,
                 contract["proposed_turn"],
-                foreign=True,
             )
 
 
@@ -230,13 +227,16 @@ def _to_sign(contract: Mapping[str, Any], signature: Signature, can: Possible) -
     elif signature.cost > can.spendable:
         how = f"signing costs {signature.cost}, more than you can spend"
     else:
-        how = f"costs you {signature.cost} now; to sign send " + _send(
+        how = f"costs you {signature.cost} now"
+        if signature.role == "arbitrator":
+            how = f"locks {signature.cost} and pays you {contract['arbitrator_fee']}"
+        how += "; to sign send " + _send(
             type="sign_contract", contract_id=signature.contract_id, role=signature.role
         )
     text = (
         f"Offered to you as {signature.role} until turn {signature.last_turn}: {summary(contract)}"
     )
-    return Line(f"{text}; {how}", RANK_WAITING, contract["proposed_turn"], foreign=True)
+    return Line(f"{text}; {how}", RANK_WAITING, contract["proposed_turn"])
 
 
 def _to_decide(contract: Mapping[str, Any], observation: Observation) -> Line:
@@ -255,7 +255,7 @@ def _to_rule(contract: Mapping[str, Any], observation: Observation) -> Line:
     reason = claim(dispute["by"], dispute["reason"], DESCRIPTION_CHARS_MAX)
     text = f"You must rule until turn {until} (proposer {contract['proposer']}, counterparty "
     text += f"{contract['counterparty']}, or split) on {summary(contract)}; {reason}; send {rule}"
-    return Line(text, RANK_WAITING, contract["proposed_turn"], foreign=True)
+    return Line(text, RANK_WAITING, contract["proposed_turn"])
 
 
 def _send(**action: str) -> str:
@@ -265,7 +265,7 @@ def _send(**action: str) -> str:
 def _notes(observation: Observation) -> Iterator[Line]:
     if observation.notes:
         notes = quoted(observation.notes, NOTES_CHARS_MAX)
-        yield Line(f"Your own notes: {notes}", RANK_NOTES, foreign=True)
+        yield Line(f"Your own notes: {notes}", RANK_NOTES)
 
 
 def _closing(observation: Observation, can: Possible) -> Iterator[Line]:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from sim_orchestrator.context.survey import PublicView, Survey, survey_of
-from sim_orchestrator.context.tokens import MUST, Line, fit
+from sim_orchestrator.context.tokens import MUST, Fitted, Line, fit
 from sim_orchestrator.context.words import claim
 from sim_orchestrator.minds.base import Observation
 
@@ -20,7 +20,7 @@ RANK_BLOCKS: Final = 60
 RANK_SPEECH: Final = 50
 
 
-def public_world(observation: Observation, budget_tokens: int) -> str:
+def public_world(observation: Observation, budget_tokens: int) -> Fitted:
     """Describe the public world of the observation's turn within the budget.
 
     The text depends on the public part of the observation and on the budget only, so it is byte for
@@ -33,7 +33,7 @@ def public_world(observation: Observation, budget_tokens: int) -> str:
 
 
 @lru_cache(maxsize=8)  # a few worlds, or budgets of different models, side by side
-def _public_world(view: PublicView, budget_tokens: int) -> str:
+def _public_world(view: PublicView, budget_tokens: int) -> Fitted:
     observation, world = view.observation, survey_of(view)
     lines = [
         *_figures(observation, world),
@@ -138,4 +138,4 @@ def _speech(messages: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
     for message in messages:
         who = f"Turn {message['turn']}, {message['agent_id']}"
         words = claim(who, message["message"], MESSAGE_CHARS_MAX)
-        yield Line(words, RANK_SPEECH, message["turn"], foreign=True)
+        yield Line(words, RANK_SPEECH, message["turn"])

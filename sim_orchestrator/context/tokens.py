@@ -13,6 +13,9 @@ MESSAGE_OVERHEAD_TOKENS: Final = 8
 """What a chat template adds around one message: markers, the role, line breaks."""
 
 _PIECES: Final = re.compile(r"[A-Za-z]+|[0-9]|[!-/:-@\[-`{-~]{1,2}|[^\x00-\x7f]| [0-9]|\s+")
+_AGENTS_WORDS: Final = re.compile(r'(?<=: )"([^"]*)"')
+"""Words as ``words.quoted`` shows them behind a label; they hold no quotes themselves."""
+
 _WORDS_IN_ONE_TOKEN: Final = 5
 _WORDS_IN_TWO_TOKENS: Final = 7
 
@@ -45,6 +48,15 @@ def _word_tokens(letters: int) -> int:
     return 2 if letters <= _WORDS_IN_TWO_TOKENS else (letters + 2) // 3
 
 
+def estimate_line_tokens(text: str) -> int:
+    """Estimate the tokens of a line, the words of agents in it more strictly."""
+    if '"' not in text:
+        return estimate_tokens(text)
+    parts = _AGENTS_WORDS.split(text)
+    ours = sum(map(estimate_tokens, parts[::2]))
+    return ours + sum(map(estimate_foreign_tokens, parts[1::2])) + len(parts) // 2
+
+
 def estimate_foreign_tokens(text: str) -> int:
     """Estimate the tokens of a text that somebody else wrote, who may want it to be long.
 
@@ -69,18 +81,16 @@ class Line:
         text: the line.
         rank: how much it matters; lines of the lowest rank go first, ``MUST`` never goes.
         turn: what it tells about; of one rank the oldest goes first.
-        foreign: whether it shows words of another agent, which are counted more strictly.
     """
 
     text: str
     rank: int
     turn: int = 0
-    foreign: bool = False
 
     @property
     def cost(self) -> int:
         """The line's estimated tokens, its line break included."""
-        return (estimate_foreign_tokens if self.foreign else estimate_tokens)(self.text) + 1
+        return estimate_line_tokens(self.text) + 1
 
 
 MUST: Final = 100
@@ -91,7 +101,15 @@ class ContextTooSmall(ValueError):
     """The budget does not hold even what a prompt cannot do without."""
 
 
-def fit(lines: Sequence[Line], budget_tokens: int, what: str) -> str:
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A text, and the tokens that it is estimated at."""
+
+    text: str
+    tokens: int
+
+
+def fit(lines: Sequence[Line], budget_tokens: int, what: str) -> Fitted:
     """Join the lines in their order, leaving out what does not fit the budget.
 
     Args:
@@ -115,7 +133,8 @@ def fit(lines: Sequence[Line], budget_tokens: int, what: str) -> str:
             f"{what} needs about {budget_tokens + excess} tokens and has {budget_tokens}; "
             "give the model a larger context (num_ctx), or shorten the persona"
         )
-    return "\n".join(line.text for index, line in enumerate(lines) if index not in gone)
+    text = "\n".join(line.text for index, line in enumerate(lines) if index not in gone)
+    return Fitted(text, budget_tokens + excess)
 
 
 def _expendable(lines: Sequence[Line]) -> Iterable[int]:
