@@ -199,7 +199,7 @@ class Engine(Observer):
         (row,) = sealed.appended["turns"]
         state = dict(zip(TURN_COLUMNS, row, strict=True))
         answer = queries.answer(state, sealed.appended["actions"], sealed.appended["blocks"])
-        rejected = sum(outcome is not None for outcome in turn.outcomes)
+        rejected = len(turn.outcomes) - turn.outcomes.count(None)
         summary = {
             "turn": turn.number,
             "applied": len(turn.outcomes) - rejected,

@@ -7,7 +7,10 @@ is one way from a turn to its rows, so that both mean the same.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Final
+
+import orjson
 
 from sim_engine.ledger import rows
 from sim_engine.ledger.metrics import contracts_by_status, metrics_row
@@ -44,8 +47,10 @@ class Intake:
             (a.agent_id, u.model, u.prompt_tokens, u.output_tokens, u.duration_ms)
             for a, u in self.submitted.inference
         ]
-        own = self.payloads[: self.requested]
-        return digest_rows([tuple(self.submissions), tuple(own), tuple(inference)])
+        # Canonical JSON has no line breaks, so that the joined payloads stand for one list only.
+        own = "\n".join(self.payloads[: self.requested])
+        parts = (orjson.dumps(self.submissions), own.encode(), orjson.dumps(inference))
+        return sha256(b"".join(sha256(part).digest() for part in parts)).hexdigest()
 
 
 @dataclass(slots=True)

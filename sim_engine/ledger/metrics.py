@@ -17,9 +17,9 @@ def metrics_row(turn: Turn) -> Row:
     world = turn.world
     books = world.books
     issued, destroyed, moved = _flows(books.entries)
-    rejected = sum(outcome is not None for outcome in turn.outcomes)
+    rejected = len(turn.outcomes) - turn.outcomes.count(None)
     blocks = Counter(block.kind for block in turn.blocks if block.status == "canonical")
-    debts = [-agent.balance for agent in world.roster if agent.balance < 0]
+    debts = [-agent.liquid.balance for agent in world.roster if agent.liquid.balance < 0]
     return (
         turn.number,
         books.issued,
@@ -29,16 +29,16 @@ def metrics_row(turn: Turn) -> Row:
         sum(destroyed.values()),
         to_json(issued),
         to_json(destroyed),
-        gini_bps(_wealth(agent) for agent in world.roster),
+        gini_bps([_wealth(agent) for agent in world.roster]),
         top_core_bps(world.cores),
         sum(debts),
         len(debts),
-        sum(agent.suspended for agent in world.roster),
-        sum(entry[4] for entry in books.entries if entry[5] == Reason.FEE),
+        sum([agent.suspended for agent in world.roster]),
+        sum([entry[4] for entry in books.entries if entry[5] == Reason.FEE]),
         moved,
         moved * BPS // books.circulating if books.circulating > 0 else 0,
         sum(turn.inference_fees.values()),
-        sum(usage.output_tokens for _, usage in turn.submitted.inference),
+        sum([usage.output_tokens for _, usage in turn.submitted.inference]),
         len(turn.outcomes) - rejected,
         rejected,
         blocks["mine"],
@@ -73,17 +73,21 @@ def top_core_bps(cores: Sequence[Core]) -> int:
 
 def _wealth(agent: Agent) -> int:
     """Tokens of an agent, whatever account they are in; debt counts as none."""
-    return max(0, agent.liquid.balance + agent.stake.balance + agent.unbonding.balance)
+    tokens = agent.liquid.balance + agent.stake.balance + agent.unbonding.balance
+    return tokens if tokens > 0 else 0
 
 
 def _flows(entries: Sequence[Entry]) -> tuple[dict[str, int], dict[str, int], int]:
     """Add up what was issued and destroyed by reason, and what left the agents' liquid accounts."""
-    issued: Counter[str] = Counter()
-    destroyed: Counter[str] = Counter()
-    for _, _, source, target, amount, reason, _ in entries:
-        if source == "issuance":
-            issued[reason] += amount
-        elif target == "destroyed":
-            destroyed[reason] += amount
+    issued = _by_reason([entry for entry in entries if entry[2] == "issuance"])
+    destroyed = _by_reason([entry for entry in entries if entry[3] == "destroyed"])
     moved = sum([entry[4] for entry in entries if entry[2][:6] == "agent:"])
-    return dict(issued), dict(destroyed), moved
+    return issued, destroyed, moved
+
+
+def _by_reason(entries: Sequence[Entry]) -> dict[str, int]:
+    """Add entries up by their reason."""
+    sums: dict[str, int] = {}
+    for _, _, _, _, amount, reason, _ in entries:
+        sums[reason] = sums.get(reason, 0) + amount
+    return sums

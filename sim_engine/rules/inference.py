@@ -15,10 +15,12 @@ def bill_inference(turn: Turn) -> None:
     world = turn.world
     config = world.config
     used = sorted(turn.submitted.inference, key=lambda usage: usage[0].position)
-    excess = sum(usage.output_tokens for _, usage in used) - world.commons
+    excess = sum([usage.output_tokens for _, usage in used]) - world.commons
     if excess <= 0:
         return
-    overuse = [max(0, usage.output_tokens - config.commons_per_agent) for _, usage in used]
+    free = config.commons_per_agent
+    used = [(agent, usage) for agent, usage in used if usage.output_tokens > free]
+    overuse = [usage.output_tokens - free for _, usage in used]
     for (agent, _), billed_tokens in zip(used, apportion(excess, overuse), strict=True):
         if billed_tokens == 0:
             continue
