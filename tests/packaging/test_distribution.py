@@ -1,11 +1,13 @@
 """The lock pins what pyproject.toml asks for, and the wheel carries every file of the packages."""
 
+import ast
 import re
 import subprocess
 import sys
 import tomllib
 import zipfile
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -133,3 +135,36 @@ def test_version_is_the_same_everywhere():
     assert Version(PROJECT["version"])
     changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
     assert f"## [{PROJECT['version']}]" in changelog
+
+
+def imported(folder: str) -> Iterator[tuple[str, str]]:
+    """Yield each module outside the standard library that a folder imports, and one importer."""
+    own = {"sim_engine", "sim_orchestrator", "tests", "benchmarks"}
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level and node.module:
+                names = [node.module]
+            for top in {name.split(".")[0] for name in names} - own - sys.stdlib_module_names:
+                yield top, str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize(
+    ("folder", "extras"),
+    [
+        ("sim_engine", ("parquet",)),
+        ("sim_orchestrator", ("local",)),
+        ("tests", ("parquet", "local", "dev")),
+        ("benchmarks", ("parquet", "local", "dev")),
+    ],
+)
+def test_what_is_imported_is_declared(folder: str, extras: tuple[str, ...]):
+    known = {canonicalize_name(requirement.name) for requirement in declared(*extras)}
+    # What fastapi and pydantic bring with them and show in their own interfaces.
+    known |= set(
+        map(canonicalize_name, ("anyio", "starlette", "pydantic-core", "typing-extensions"))
+    )
+    providers = packages_distributions()
+    for module, importer in imported(folder):
+        names = {canonicalize_name(name) for name in providers.get(module, [module])}
+        assert names & known, f"{importer} imports {module}: add it to pyproject.toml"
