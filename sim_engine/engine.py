@@ -195,6 +195,7 @@ class Engine(Observer):
                 f"nothing of this turn was kept ({error.orig}); free the disk or the file and"
                 " send the same request again"
             ) from error
+        self._sealed_turn = turn.number
         self._pool.clear()
         (row,) = sealed.appended["turns"]
         state = dict(zip(TURN_COLUMNS, row, strict=True))
@@ -322,6 +323,7 @@ class Engine(Observer):
             self.halted = f"the ledger could not be read: {failure}"
             return
         self._world = world
+        self._sealed_turn = world.turn
         if self._own_process:
             settle_garbage_collector()
 

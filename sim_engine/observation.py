@@ -36,13 +36,16 @@ class Observer:
         self._lock = RLock()
         self._store = store
         self._world: World | None = None
+        self._sealed_turn: int | None = None
         self._state_cache: dict[tuple[str, bool], bytes] = {}
 
     @property
     def turn(self) -> int | None:
-        """The last sealed turn; None before there is a world."""
-        world = self._world
-        return None if world is None else world.turn
+        """The last sealed turn; None before there is a world.
+
+        It waits for nothing: while a turn is in hand this is the turn before.
+        """
+        return self._sealed_turn
 
     def state(self, *, with_agents: bool = True) -> bytes:
         """Show the public world, with or without the list of its agents."""

@@ -48,6 +48,7 @@ def create_app(
         title="sim-engine",
         version=__version__,
         lifespan=lifespan,
+        redirect_slashes=False,
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
         swagger_ui_oauth2_redirect_url=None,
