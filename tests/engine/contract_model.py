@@ -98,6 +98,7 @@ class Deal:
     disputed: int = 0
     spoken: bool = False
     delivers: bool = False  # of a forward: the seller has the core
+    abandoned: bool = False  # nobody signs it of its own accord
 
     @property
     def payer(self) -> str:
@@ -176,10 +177,12 @@ class Deal:
 
     # -- what happens ------------------------------------------------------------------------------
 
+    def signer(self, role: str) -> str:
+        return {"proposer": self.p, "counterparty": self.q, "arbitrator": ARBITRATOR}[role]
+
     def sign(self, books: Books, role: str, turn: int) -> None:
-        agent = {"proposer": self.p, "counterparty": self.q, "arbitrator": ARBITRATOR}[role]
         self.signed.add(role)
-        books.pay(agent, -self.owes(role))
+        books.pay(self.signer(role), -self.owes(role))
         if len(self.signed) == 3:
             self.status, self.due = "active", turn + self.duration
             if self.kind == "loan":
@@ -224,9 +227,8 @@ class Deal:
 
     def clock(self, books: Books, turn: int) -> None:
         if self.status == "proposed" and turn == self.turn + SIGN_WINDOW:
-            agents = {"proposer": self.p, "counterparty": self.q, "arbitrator": ARBITRATOR}
             for role in self.signed:
-                books.pay(agents[role], self.owes(role))
+                books.pay(self.signer(role), self.owes(role))
             self.status, self.ended = "expired", turn
 
     # -- endings -----------------------------------------------------------------------------------

@@ -5,7 +5,25 @@ from __future__ import annotations
 import pytest
 
 from tests.engine import oracle
-from tests.engine.harness import burn, job, mine, speak, stake, study, transfer, unstake
+from tests.engine.harness import (
+    bid,
+    burn,
+    confirm,
+    dispute,
+    insurance,
+    job,
+    loan,
+    mine,
+    rule,
+    sell,
+    service,
+    sign,
+    speak,
+    stake,
+    study,
+    transfer,
+    unstake,
+)
 
 FIVE = ("a", "b", "c", "d", "e")
 
@@ -134,6 +152,76 @@ def test_job_costs_two_points(open_world):
         "applied",
         "action_points_exhausted",
     ]
+
+
+def test_contract_actions_cost_their_points(open_world):
+    """One to propose, sign, sell or bid; none to confirm, dispute or rule."""
+    world = open_world(("a", "b", "z"), {"action_points": 1, "core_reserve": 1})
+
+    def costs_one(agent, one):
+        answer = world.attempt({agent: [one, stake(1)]})
+        assert answer.outcomes(agent) == ["applied", "action_points_exhausted"], one
+
+    def costs_none(agent, one):
+        assert world.attempt({agent: [stake(1), one]}).outcomes(agent) == ["applied"] * 2, one
+
+    costs_one("a", service(1, duration=9))
+    costs_one("b", sign("c1"))
+    costs_one("z", sign("c1", "arbitrator"))
+    costs_none("b", confirm("c1"))
+    costs_none("a", dispute("c1"))
+    costs_none("z", rule("c1", "split"))
+    costs_one("a", sell("b", "z", 1))
+    costs_one("a", bid(1))
+
+
+def test_a_rejected_job_or_speech_does_not_count_as_this_turns(open_world):
+    world = open_world({"a": 5, "b": 0}, {"speech_per_turn": 1, "max_message_chars": 3})
+    answer = world.attempt({"a": [job(fee=9), speak("long"), job(), speak("yes"), speak("no")]})
+    assert answer.outcomes() == [
+        "insufficient_funds",
+        "too_long",
+        "applied",
+        "applied",
+        "speech_limit",
+    ]
+
+
+def test_fees_of_queued_actions_count_for_the_order_and_are_paid_with_the_others(open_world):
+    world = open_world(("a", "b", "c"))
+    queued = {"agent_id": "b", "actions": [speak("queued", fee=5)]}
+    assert world.client.post("/actions", json=queued).status_code == 202
+    world.turn({"a": [speak("a", fee=4)], "b": [speak("own")], "c": [speak("c", fee=3)]})
+    assert world.speech(1) == [("b", "own"), ("b", "queued"), ("a", "a"), ("c", "c")]
+    assert world.state()["fees"] == 12
+
+
+HUGE = 2**53 - 1
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        bid(HUGE, 4),
+        stake(HUGE),
+        burn(HUGE),
+        transfer("b", HUGE),
+        loan(HUGE, HUGE, proposer_collateral=HUGE, arbitrator_fee=HUGE),
+        insurance(HUGE, HUGE, arbitrator_collateral=HUGE, proposer_collateral=HUGE),
+        sell("b", "z", HUGE, proposer_collateral=HUGE, arbitrator_fee=HUGE),
+    ],
+    ids=lambda one: one["type"],
+)
+def test_the_largest_amounts_are_unaffordable_and_no_fault(open_world, one):
+    world = open_world(("a", "b", "z"))
+    assert world.refused("a", one)["code"] == "insufficient_funds"
+    world.check_books()
+
+
+def test_a_sum_of_fees_beyond_all_bounds_is_unaffordable(open_world):
+    world = open_world(("a", "b"))
+    answer = world.attempt({"a": [speak("x", fee=HUGE), mine(fee=HUGE), stake(1)]})
+    assert answer.outcomes() == ["insufficient_funds", "insufficient_funds", "applied"]
 
 
 def test_receipts_keep_the_order_of_the_request_whoever_acts_first(open_world):

@@ -22,6 +22,7 @@ from tests.engine.harness import (
     loan,
     mine,
     service,
+    sign,
     speak,
     stake,
     study,
@@ -252,6 +253,48 @@ def test_a_contract_that_settles_never_meets_contract_defaulted(open_world):
     world.rest(2)
     assert world.contract("c1")["status"] == "settled"
     assert world.contract("c2")["status"] == "defaulted"
+
+
+@pytest.mark.parametrize(("amount", "status"), [(15, "settled"), (16, "active")])
+def test_inference_fees_are_counted_at_their_price(open_world, amount, status):
+    world = open_world(AGENTS, {"commons_per_agent": 0, "inference_price_bps": 5_000})
+    fees = {"type": "inference_fees_at_least", "agent": "c", "amount": amount}
+    cid = world.sign_all(service(10, condition=fees))
+    # 30 tokens are 15 of fees.
+    world.turn(tokens={"c": 30})
+    assert world.contract(cid)["status"] == status
+
+
+@pytest.mark.parametrize("rejected", [transfer("nobody", 1), transfer("b", 10**9)])
+def test_rejected_actions_do_not_count(open_world, rejected):
+    world = open_world(AGENTS)
+    cid = world.sign_all(service(10, condition=acted(1, "transfer")))
+    world.refused("a", rejected)
+    assert world.contract(cid)["status"] == "active"
+
+
+def test_orphaned_blocks_do_not_count(open_world):
+    """a and b both solve; only the one whose block is canonical has won a block."""
+    world = open_world(AGENTS, {**CONFIG, "stake_rate_bps": 0})
+    world.turn(
+        {
+            x: [
+                service(
+                    10, condition=blocks_won(1, "mine", x), counterparty="b" if x == "a" else "a"
+                )
+            ]
+            for x in "ab"
+        }
+    )
+    of = {c["proposer"]: c["contract_id"] for c in world.state()["contracts"]}
+    signs = {x: [sign(of[y])] for x, y in ("ab", "ba")}
+    world.turn({**signs, "z": [sign(cid, "arbitrator") for cid in of.values()]})
+    answer = world.turn({"a": MINING, "b": MINING})
+    assert len(answer.blocks) == 2
+    (winner,) = [block["producer"] for block in answer.canonical()]
+    loser = "b" if winner == "a" else "a"
+    assert world.contract(of[winner])["status"] == "settled"
+    assert world.contract(of[loser])["status"] == "active"
 
 
 def test_the_condition_is_looked_at_before_the_due_turn(open_world):

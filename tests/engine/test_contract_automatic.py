@@ -242,6 +242,15 @@ def test_the_debtor_of_the_net_defaults_like_a_borrower(open_world):
     assert counters(world, "contracts_defaulted") == {"a": 1}
 
 
+def test_a_compute_forward_counts_fees_not_tokens(open_world):
+    world = open_world(THOUSAND, {**METERED, "inference_price_bps": 5_000})
+    cid = world.sign_all(compute_forward(500, 100, duration=1))
+    # 601 billed tokens are 300 of fees: the net of 200 goes to b.
+    world.turn(tokens={"b": 601})
+    assert world.contract(cid)["status"] == "settled"
+    assert world.balances("a", "b") == [950 - 200, 1_000 - 300 + 200]
+
+
 # -- service ---------------------------------------------------------------------------------------
 
 

@@ -211,6 +211,14 @@ def test_an_arbitrator_may_serve_any_number_of_contracts(open_world):
     assert world.attempt({"z": [loan(1, 1, arbitrator="a")]}).outcomes() == ["applied"]
 
 
+def test_a_contract_may_last_as_long_as_a_number_can_say(open_world):
+    world = open_world(THOUSAND)
+    cid = world.sign_all(loan(1, 1, duration=2**53 - 1))
+    world.rest(3)
+    assert world.contract(cid)["status"] == "active"
+    assert world.contract(cid)["due_turn"] == 2 + 2**53 - 1
+
+
 def test_ended_contracts_leave_the_state_and_stay_readable(open_world):
     world = open_world(THOUSAND)
     world.turn({"a": [loan(1, 1)]})

@@ -7,6 +7,7 @@ those of the model.
 from __future__ import annotations
 
 from contextlib import ExitStack
+from typing import Any
 
 import hypothesis.strategies as st
 import pytest
@@ -33,16 +34,18 @@ from tests.engine.contract_model import (
     Deal,
 )
 
-START, STEPS = 1_000, 24
-ROSTER = [f"p{i}" for i in range(STEPS)] + [f"q{i}" for i in range(STEPS)]
+START, DEALS = 1_000, 30
+ROSTER = [f"p{i}" for i in range(DEALS)] + [f"q{i}" for i in range(DEALS)]
 CONFIG = {
     "sign_window": SIGN_WINDOW,
     "attest_window": ATTEST_WINDOW,
     "ruling_window": RULING_WINDOW,
-    "core_count": STEPS + 1,
+    "core_count": DEALS + 1,
     "core_reserve": 0,
+    "action_points": 100,
 }
-NEVER_SOLD = STEPS
+NEVER_SOLD = DEALS
+ROLES = ("counterparty", "arbitrator")
 amounts = st.sampled_from([0, 40, 101, 333])
 durations = st.integers(1, 3)
 
@@ -65,7 +68,17 @@ class Contracts(RuleBasedStateMachine):
         self.stack.close()
 
     def play(self, **actions: list[harness.Json]) -> None:
-        """Play the turn whose actions the model has already been told of, then what time brings."""
+        """Play the turn whose actions the model has been told of, then what time brings.
+
+        The proposals of earlier turns are signed by all, unless they are abandoned.
+        """
+        for deal in self.those("proposed"):
+            if deal.turn < self.now and not deal.abandoned:
+                for role in ROLES:
+                    if role not in deal.signed:
+                        deal.sign(self.books, role, self.now)
+                        signs = actions.setdefault(deal.signer(role), [])
+                        signs.append(harness.sign(deal.cid, role))
         self.world.turn(actions)
         for deal in self.deals:
             if deal.due and self.now > deal.due - deal.duration:
@@ -84,16 +97,8 @@ class Contracts(RuleBasedStateMachine):
 
     # -- rules -------------------------------------------------------------------------------------
 
-    @rule(
-        kind=st.sampled_from(KINDS),
-        p_pays=st.booleans(),
-        collaterals=st.tuples(amounts, amounts),
-        duration=durations,
-        delivers=st.booleans(),
-    )
-    @precondition(lambda self: len(self.deals) < STEPS)
-    def propose(self, kind, p_pays, collaterals, duration, delivers):
-        self.now += 1
+    def open(self, kind: str, p_pays: bool, collaterals: tuple[int, int], **more: Any) -> Deal:
+        """Tell the model of a new deal."""
         number = len(self.deals)
         p_collateral, q_collateral = (0, 0) if kind == "pool" else collaterals
         deal = Deal(
@@ -104,35 +109,46 @@ class Contracts(RuleBasedStateMachine):
             p_pays=p_pays,
             p_collateral=p_collateral,
             q_collateral=q_collateral,
-            duration=duration,
-            core_id=self.cores_sold if delivers else NEVER_SOLD,
+            core_id=NEVER_SOLD,
             turn=self.now,
-            delivers=delivers,
+            **more,
         )
-        actions = {deal.p: [deal.proposal()]}
-        if kind == "forward" and delivers:
-            # The seller buys the next core in this turn's auction, for nothing at a reserve of 0.
-            actions.setdefault(deal.payee, []).append(harness.bid(1))
-            self.cores_sold += 1
         deal.sign(self.books, "proposer", self.now)
         self.deals.append(deal)
-        self.play(**actions)
+        return deal
 
     @rule(
-        data=st.data(),
-        everybody=st.booleans(),
-        role=st.sampled_from(["counterparty", "arbitrator"]),
+        kind=st.sampled_from(KINDS),
+        p_pays=st.booleans(),
+        collaterals=st.tuples(amounts, amounts),
+        duration=durations,
+        delivers=st.booleans(),
+        abandoned=st.sampled_from([False, False, False, False, True]),
     )
-    @precondition(lambda self: self.those("proposed"))
-    def sign(self, data, everybody, role):
+    @precondition(lambda self: len(self.deals) < DEALS)
+    def propose(self, kind, p_pays, collaterals, duration, delivers, abandoned):
         self.now += 1
-        deal = self.one(data, "proposed")
-        missing = {"counterparty", "arbitrator"} - deal.signed
-        roles = missing if everybody or role not in missing else {role}
-        for each in roles:
-            deal.sign(self.books, each, self.now)
-        agents = {"counterparty": deal.q, "arbitrator": ARBITRATOR}
-        self.play(**{agents[each]: [harness.sign(deal.cid, each)] for each in roles})
+        deal = self.open(
+            kind, p_pays, collaterals, duration=duration, delivers=delivers, abandoned=abandoned
+        )
+        actions: dict[str, list[harness.Json]] = {}
+        if kind == "forward" and delivers:
+            # The seller buys the next core in this turn's auction, for nothing at a reserve of 0.
+            deal.core_id = self.cores_sold
+            self.cores_sold += 1
+            actions.setdefault(deal.payee, []).append(harness.bid(1))
+        actions.setdefault(deal.p, []).append(deal.proposal())
+        self.play(**actions)
+
+    @rule(data=st.data(), role=st.sampled_from(ROLES))
+    @precondition(lambda self: any(deal.abandoned for deal in self.those("proposed")))
+    def sign_abandoned(self, data, role):
+        self.now += 1
+        abandoned = [deal for deal in self.those("proposed") if deal.abandoned]
+        deal = data.draw(st.sampled_from(abandoned), label="deal")
+        role = role if role not in deal.signed else next(r for r in ROLES if r not in deal.signed)
+        deal.sign(self.books, role, self.now)
+        self.play(**{deal.signer(role): [harness.sign(deal.cid, role)]})
 
     @rule(data=st.data())
     @precondition(lambda self: any(not d.attested and "/" in d.kind for d in self.those("active")))
@@ -220,8 +236,8 @@ def test_contracts_end_as_the_model_says():
     run_state_machine_as_test(
         Contracts,
         settings=settings(
-            max_examples=40,
-            stateful_step_count=STEPS,
+            max_examples=20,
+            stateful_step_count=24,
             deadline=None,
             derandomize=True,
             suppress_health_check=list(HealthCheck),
@@ -241,23 +257,13 @@ def drive(machine: Contracts, kind: str, status: str) -> None:
         machine.contracts_are_those_of_the_model()
         machine.agents_are_those_of_the_model()
 
-    delivers = status == "settled"
-    machine.propose(kind, True, (40, 101), 2, delivers)
+    machine.propose(kind, True, (40, 101), 2, status == "settled", status == "expired")
     (deal,) = machine.deals
-    if status == "expired":
-        for _ in range(SIGN_WINDOW):
-            machine.now += 1
-            step()
-        return
     machine.now += 1
-    deal.sign(machine.books, "counterparty", machine.now)
-    deal.sign(machine.books, "arbitrator", machine.now)
-    step(
-        **{
-            deal.q: [harness.sign(deal.cid)],
-            ARBITRATOR: [harness.sign(deal.cid, "arbitrator")],
-        }
-    )
+    step()
+    if status == "expired":
+        machine.now += 1
+        step()
     if status in ("ruled", "lapsed"):
         machine.now += 1
         deal.dispute(machine.now)

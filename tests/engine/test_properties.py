@@ -22,8 +22,8 @@ from tests.engine.play import play
 
 ROOT = Path(__file__).parents[2]
 TRUST = {"mine": 3, "stake": 2, "burn": 2}
-FEW = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-MANY = settings(max_examples=400, deadline=None)
+FEW = settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+MANY = settings(max_examples=200, deadline=None)
 
 
 @contextmanager
@@ -225,7 +225,7 @@ def test_another_process_reaches_the_same_hashes(tmp_path, hash_seed):
     ) as world:
         here = [world.genesis["turn_hash"], *play(world, "process", 1, 25)]
         applied = world.rows("SELECT COUNT(DISTINCT type) FROM actions WHERE status = 'applied'")
-        assert applied[0][0] >= 12
+        assert applied[0][0] >= 10
     run = subprocess.run(
         [sys.executable, "-m", "tests.engine.play", str(tmp_path / "there.db"), "process", "25"],
         cwd=ROOT,
@@ -238,7 +238,7 @@ def test_another_process_reaches_the_same_hashes(tmp_path, hash_seed):
     assert json.loads(run.stdout) == here
 
 
-@settings(FEW, max_examples=15)
+@settings(FEW, max_examples=10)
 @given(plays=strategies.plays(mining=False), order=st.randoms(use_true_random=False))
 def test_the_order_of_submissions_in_a_request_decides_nothing(plays, order):
     """Without mining: receipts keep the order of the request, and block hashes depend on them."""

@@ -136,7 +136,7 @@ CODES = [
         [pool(["b", "c"], ["mine"], "equal", arbitrator="c")]),
     Row("transfer of too much", "insufficient_funds", "a", [transfer("b", 1_001)],
         numbers=[1_001, 1_000]),
-    Row("fee", "insufficient_funds", "poor", [speak("x", fee=11)], numbers=[10]),
+    Row("fee", "insufficient_funds", "poor", [speak("x", fee=11)], numbers=[11, 10]),
     Row("stake", "insufficient_funds", "poor", [stake(11)], numbers=[11, 10]),
     Row("burn", "insufficient_funds", "poor", [burn(11)], numbers=[11, 10]),
     Row("tuition", "insufficient_funds", "poor", [study()], numbers=[200, 10]),
@@ -266,7 +266,7 @@ ALL_CODES = [
 ORDER = [
     # an unpaid fee, then points
     Row("fee, points", "insufficient_funds", "poor",
-        [mine(), mine(), mine(), burn(1, fee=11)], numbers=[10]),
+        [mine(), mine(), mine(), burn(1, fee=11)], numbers=[11]),
     Row("fee, unknown agent", "insufficient_funds", "poor", [transfer("nobody", 1, fee=11)]),
     # points, then once_per_turn and speech_limit
     Row("points, once", "action_points_exhausted", "a", [mine(), mine(), job(), job()]),
