@@ -23,6 +23,7 @@ class Mend(StrEnum):
     BRACKETS = "mended the brackets"
     COMMAS = "mended the commas"
     QUOTES = "mended the quotes"
+    LINE_BREAKS = "took a line break inside a text"
     LITERALS = "read Python's words for true, false and null"
     COMMENTS = "left out comments"
     JUNK = "skipped signs that are no JSON"
@@ -33,6 +34,7 @@ class Mend(StrEnum):
     LIST_NAME = "took another name for 'actions'"
     TEXT_TYPE = "took something else than text for a text"
     TEXT_LENGTH = "shortened a long thought or note"
+    BARE_NAME = "took a name for an action"
     TYPE_KEY = "took another key for 'type'"
     NAME = "mended the spelling of an action's name"
     FIELD = "mended the spelling of a field"
@@ -295,16 +297,18 @@ class Reader:
         return first
 
     def _unescape(self, body: str) -> str:
+        if "\n" in body or "\r" in body:
+            self.mends.add(Mend.LINE_BREAKS)
         if "\\" not in body:
             return body
         try:
             return str(json.loads(f'"{_escaped_quotes(body)}"', strict=False))
         except ValueError:
             self.mends.add(Mend.QUOTES)
-            return re.sub(r"\\(.)", lambda found: _ESCAPES.get(found[1], found[1]), body)
+            return re.sub(r"\\(.)", lambda found: _ESCAPES.get(found[1], found[0]), body)
 
 
-_ESCAPES: Final = {"n": "\n", "t": "\t", "r": "\r"}
+_ESCAPES: Final = {"n": "\n", "t": "\t", "r": "\r", "'": "'", '"': '"', "\\": "\\", "/": "/"}
 
 
 def valid_unicode(text: str, mends: set[Mend]) -> str:

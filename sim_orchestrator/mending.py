@@ -20,7 +20,7 @@ Json = dict[str, Any]
 
 _TYPE_KEYS: Final = ("type", "action", "actiontype", "name", "kind", "tool", "function")
 _NESTS: Final = ("parameters", "params", "args", "arguments", "fields", "details", "input")
-_ACTORS: Final = ("agentid", "agent", "actor", "player")
+_ACTORS: Final = ("agentid", "agent", "actor", "player", "from", "sender")
 _WHOLE: Final = re.compile(
     r"\s*(\d{1,20}|\d{1,3}(?:[,_]\d{3}){1,5})(?:\s*tokens?)?\s*", re.IGNORECASE
 )
@@ -87,7 +87,7 @@ def _named(item: Any, mends: set[Mend]) -> Json:
         name = action_name(item)
         if name is None:
             raise Unmendable(f"{_short(item)} is no action")
-        mends.add(Mend.SINGLE)
+        mends.add(Mend.BARE_NAME)
         return {"type": name}
     if not isinstance(item, dict):
         raise Unmendable(f"{_short(item)} is no action")
@@ -244,7 +244,7 @@ def _first_error(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False)[0]
     names = set(_action_names().values())
     where = ".".join(str(part) for part in first["loc"] if str(part) not in names)
-    return f"{where or 'it'}: {first['msg']}"
+    return f"{where}: {first['msg']}" if where else str(first["msg"])
 
 
 def _short(value: Any) -> str:

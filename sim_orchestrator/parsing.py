@@ -35,6 +35,7 @@ _TEXTS: Final = {
 }
 _FENCE: Final = re.compile(r"```[\w-]*(.*?)(?:```|\Z)", re.DOTALL)
 _START: Final = re.compile(r"[{\[]")
+_BETWEEN_OBJECTS: Final = re.compile(r"\s*,?\s*\{")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +72,19 @@ class ParseFailure:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was found in a text: thought and notes, the items of the list, whether it was cut."""
+    """What was found in a text.
+
+    Attributes:
+        texts: thought and notes, where given.
+        items: what stands in the list of actions.
+        cut: whether the answer was cut off.
+        single: whether it is one action and no list of them.
+    """
 
     texts: Mapping[str, str]
-    items: Sequence[Any]
+    items: list[Any]
     cut: bool
+    single: bool = False
 
 
 def parse_answer(text: str, *, done_reason: str, observation: Observation) -> Parsed | ParseFailure:
@@ -119,6 +128,8 @@ def _find_answer(text: str, mends: set[Mend]) -> Answer | None:
         answer = _first_answer(fence[1], mends, budget)
         if answer is not None:
             mends.add(Mend.FENCE)
+            if text[: fence.start()].strip() or text[fence.end() :].strip():
+                mends.add(Mend.PROSE)
             return answer
     return _first_answer(text, mends, budget)
 
@@ -139,7 +150,7 @@ def _refuse(constant: str) -> Any:
 class _Budget:
     """How much reading an answer is worth; bounds the time that hostile text can take."""
 
-    starts: int = 60
+    starts: int = 200
     steps: int = 200_000
 
 
@@ -147,23 +158,50 @@ def _first_answer(text: str, mends: set[Mend], budget: _Budget) -> Answer | None
     """Read one value after the other, up to the first that is meant as an answer."""
     place = 0
     while budget.starts and (start := _START.search(text, place)):
-        budget.starts -= 1
-        reader = Reader(text, budget.steps)
-        try:
-            value = reader.read(start.start())
-        except Unreadable:
+        read = _read(text, start.start(), budget)
+        if read is None:
             place = start.end()
             continue
-        finally:
-            budget.steps = reader.steps
-        place = reader.place
+        value, place, mended = read
         answer = _as_answer(value, mends)
-        if answer is not None:
-            mends |= reader.mends
-            if text[: start.start()].strip() or text[place:].strip():
-                mends.add(Mend.PROSE)
-            return answer
+        if answer is None:
+            continue
+        mends |= mended
+        if answer.single:
+            place = _more_singles(text, place, answer.items, mends, budget)
+        if text[: start.start()].strip() or text[place:].strip():
+            mends.add(Mend.PROSE)
+        return answer
     return None
+
+
+def _read(text: str, place: int, budget: _Budget) -> tuple[Any, int, set[Mend]] | None:
+    """Read the value at the place; return it, where it ends, and what was mended in it."""
+    if not budget.starts:
+        return None
+    budget.starts -= 1
+    reader = Reader(text, budget.steps)
+    try:
+        value = reader.read(place)
+    except Unreadable:
+        return None
+    finally:
+        budget.steps = reader.steps
+    return value, reader.place, reader.mends
+
+
+def _more_singles(
+    text: str, place: int, items: list[Any], mends: set[Mend], budget: _Budget
+) -> int:
+    """Add the actions that follow a single one with nothing but a comma or space between."""
+    while between := _BETWEEN_OBJECTS.match(text, place):
+        read = _read(text, between.end() - 1, budget)
+        if read is None or not looks_like_action(read[0]):
+            break
+        items.append(read[0])
+        place = read[1]
+        mends |= read[2] | {Mend.LIST}
+    return place
 
 
 def _as_answer(value: Any, mends: set[Mend], depth: int = 0) -> Answer | None:
@@ -174,10 +212,12 @@ def _as_answer(value: Any, mends: set[Mend], depth: int = 0) -> Answer | None:
         return None
     by_fold = {key.strip().lower(): key for key in reversed(value)}
     if "actions" in by_fold:
+        if by_fold["actions"] != "actions":
+            mends.add(Mend.LIST_NAME)
         items = _as_items(value[by_fold["actions"]], mends)
     elif looks_like_action(value):
         mends.add(Mend.SINGLE)
-        items = [value]
+        return Answer(_texts(value, by_fold, mends), [value], False, single=True)
     elif isinstance(value.get(by_fold.get("action", "")), list | dict):
         mends.add(Mend.LIST_NAME)
         items = _as_items(value[by_fold["action"]], mends)
@@ -234,6 +274,8 @@ def _texts(
         said = value[key] if key is not None else None
         if said is None:
             continue
+        if key != name:
+            mends.add(Mend.FIELD)
         if not isinstance(said, str):
             mends.add(Mend.TEXT_TYPE)
             said = _as_text(said)
