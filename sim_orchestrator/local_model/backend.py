@@ -6,6 +6,7 @@ one before it has only the rest evaluated.
 """
 
 import json
+import os
 import secrets
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -250,6 +251,9 @@ _HELLO = {"role": "user", "content": "hello"}
 
 def _start_engine(model: ModelFile, config: BackendConfig, key: str) -> Any:
     """Load the model into llama.cpp and start its server on a free loopback port."""
+    # Read by OpenMP when it is loaded. Threads that spin while they wait for one another make two
+    # threads 25 times slower than one on a machine that is busy with other work.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         import xllamacpp
     except ImportError as error:

@@ -66,33 +66,21 @@ def start_local_model(
     model_file: str | Path | None = None,
     *,
     log_path: Path,
-    name: str | None = None,
     threads: int | None = None,
-    context: int | None = None,
     slots: int | None = None,
-    start_seconds: float = START_SECONDS,
 ) -> LocalModel:
     """Start the server on a free loopback port and wait until it can be asked.
 
     Args:
         model_file: A GGUF file; None is the default model.
         log_path: Where its standard error goes; it is appended to.
-        name: The name to serve the model under.
-        threads: Threads that compute.
-        context: The context in tokens.
+        threads: Threads that compute; None leaves it to the server, as with the next.
         slots: Requests computed at once.
-        start_seconds: How long to wait at most.
 
     Raises:
         LocalModelError: It did not start; the text is its own reason.
     """
-    given = {
-        "--model": model_file,
-        "--name": name,
-        "--threads": threads,
-        "--context": context,
-        "--slots": slots,
-    }
+    given = {"--model": model_file, "--threads": threads, "--slots": slots}
     command = [sys.executable, "-m", "sim_orchestrator.local_model", "--until-stdin-closes"]
     for flag, value in given.items():
         if value is not None:
@@ -111,7 +99,7 @@ def start_local_model(
             start_new_session=True,
         )
     try:
-        return _wait_until_ready(process, log_path, time.monotonic() + start_seconds)
+        return _wait_until_ready(process, log_path, time.monotonic() + START_SECONDS)
     except BaseException:
         _stop(process)
         raise

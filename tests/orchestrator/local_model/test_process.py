@@ -21,6 +21,7 @@ from sim_orchestrator.local_model import (
     running_server,
     start_local_model,
 )
+from sim_orchestrator.local_model import process as server_process
 from tests.orchestrator.local_model.test_hanging_up import ENDLESS
 
 pytestmark = pytest.mark.embedded
@@ -185,9 +186,11 @@ def test_it_ends_with_a_parent_that_is_killed(tmp_path: Path):
         time.sleep(0.02)
 
 
-def test_a_model_that_takes_too_long_is_given_up(tmp_path: Path):
+def test_a_model_that_takes_too_long_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(server_process, "START_SECONDS", 0.01)
+
     with pytest.raises(LocalModelError, match="took too long to load"):
-        start_local_model(log_path=tmp_path / "log", start_seconds=0.01)
+        start_local_model(log_path=tmp_path / "log")
 
 
 def is_running(pid: int) -> bool:
