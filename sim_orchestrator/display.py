@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
@@ -13,7 +13,13 @@ from rich.text import Text
 from sim_orchestrator.minds.base import Decision
 from sim_orchestrator.transcript import TurnRecord
 
-MARKS = {"mine": "⛏", "stake": "◆", "burn": "🔥"}
+KINDS: Final = ("mine", "stake", "burn")
+NAME_WIDTH: Final = 11
+HEADER: Final = (
+    "turn  "
+    + "".join(f"{kind:<{NAME_WIDTH}}" for kind in KINDS)
+    + " applied rejected failed   tokens    fees      supply    time"
+)
 
 
 class Display(Protocol):
@@ -96,7 +102,7 @@ class RichDisplay:
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("[bold]{task.description}"),
-            BarColumn(bar_width=None),
+            BarColumn(bar_width=32),
             TextColumn("{task.fields[answers]}", style="cyan"),
             TextColumn("{task.fields[rate]}", style="green"),
             _TimeLeft(),
@@ -112,6 +118,7 @@ class RichDisplay:
         """Print the facts and start the bar."""
         for fact in facts:
             self._console.print(Text(fact, style="dim"))
+        self._console.print(Text(HEADER, style="bold cyan"))
         self._agents, self._turns = agents, turns
         self._began = time.monotonic()
         self._progress.update(
@@ -144,19 +151,17 @@ class RichDisplay:
 
     def turn_sealed(self, record: TurnRecord, *, failures: int, seconds: float) -> None:
         """Print the turn's line above the bar."""
-        line = Text(f"{record.turn:>4} ", style="bold")
-        for kind in MARKS:
-            winners = [block for block in record.blocks if block["kind"] == kind]
-            line.append(_blocks_text(kind, winners))
+        line = Text(f"{record.turn:>4}  ", style="bold")
+        for kind in KINDS:
+            line.append(_winner([block for block in record.blocks if block["kind"] == kind]))
         rejected = sum(record.rejected.values())
-        line.append(f"{sum(record.applied.values()):>4} applied", style="green")
-        line.append(f" {rejected:>3} rejected  ", style="yellow" if rejected else "dim")
-        line.append(f"{record.output_tokens:>6,} tok", style="cyan")
-        line.append(f"  fees {record.fees:>5,}", style="" if record.fees else "dim")
-        line.append(f"  supply {record.supply.get('circulating', 0):>9,}", style="dim")
-        line.append(f"  {seconds:.1f} s", style="dim")
-        if failures:
-            line.append(f"  {failures} failed", style="bold red")
+        line.append(f"{sum(record.applied.values()):>8,}", style="green")
+        line.append(f"{rejected:>9,}", style="yellow" if rejected else "dim")
+        line.append(f"{failures:>7,}", style="bold red" if failures else "dim")
+        line.append(f"{record.output_tokens:>9,}", style="cyan")
+        line.append(f"{record.fees:>8,}", style="" if record.fees else "dim")
+        line.append(f"{record.supply.get('circulating', 0):>12,}", style="dim")
+        line.append(f"{seconds:>6.1f} s", style="dim")
         self._progress.console.print(line, no_wrap=True, overflow="ellipsis")
 
     def note(self, text: str) -> None:
@@ -179,18 +184,12 @@ class _TimeLeft(ProgressColumn):
         return Text(f"{minutes}:{seconds:02d} left", style="dim")
 
 
-def _blocks_text(kind: str, blocks: Sequence[object]) -> Text:
-    """One column for each kind: who won it, and how many siblings lost the fork."""
-    won = ""
-    lost = 0
-    for block in blocks:
-        assert isinstance(block, dict)
-        if block["status"] == "canonical":
-            won = str(block["producer"])
-        else:
-            lost += 1
-    shown = f"{won[:10]}{'+' + str(lost) if lost else ''}" if blocks else "·"
-    return Text(f"{MARKS[kind]} {shown:<12} ", style="" if won else "dim")
+def _winner(blocks: Sequence[Mapping[str, Any]]) -> Text:
+    """One column: whose block of a kind is canonical, and how many lost the fork."""
+    won = next((str(each["producer"]) for each in blocks if each["status"] == "canonical"), "")
+    lost = sum(each["status"] != "canonical" for each in blocks)
+    shown = f"{won[: NAME_WIDTH - 3]}{f'+{lost}' if lost else ''}" or "·"
+    return Text(f"{shown:<{NAME_WIDTH}}", style="" if won else "dim")
 
 
 def make_display(console: Console, *, plain: bool) -> Display:
