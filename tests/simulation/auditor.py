@@ -10,6 +10,7 @@ from .reference.views import agent_view, contract_view, readable_information, st
 
 BLOCK_FIELDS = ("hash", "kind", "height", "parent_hash", "producer", "status", "reward")
 ENDED_MAX = 4  # ended contracts looked at in a turn; the entries show what happened to all
+SECRETS_MAX = 5  # the newest sales of information, whose content is looked for each turn
 SAMPLE = 7  # of what was checked when it happened, every seventh is checked again at the end
 AGENT_ACCOUNTS = ("agent", "stake", "unbonding", "bid")
 COMMON_ACCOUNTS = ("fees", "cores", "issuance", "destroyed")
@@ -21,13 +22,13 @@ ENTRIES_OF_TURN = (
 class Port(Protocol):
     """What the auditor needs of an engine."""
 
-    def post(
-        self, path: str, body: Any, headers: dict[str, str] | None = None
-    ) -> tuple[int, Any, dict[str, str]]:
+    operator_key: str | None
+
+    def post(self, path: str, body: Any, key: str | None = None) -> tuple[int, Any, dict[str, str]]:
         """Send a body; return status, answer and headers."""
 
-    def get(self, path: str) -> Any:
-        """Return a view."""
+    def get(self, path: str, key: str | None = None) -> Any:
+        """Return what a key shows of a view; by default the operator's, "" stands for no key."""
 
     def restart(self) -> None:
         """Stop the engine and start it again on the same file."""
@@ -68,6 +69,9 @@ class Auditor:
     def __init__(self, port: Port, init_body: dict[str, Any]) -> None:
         self.port = port
         self.init_body = init_body
+        if port.operator_key is not None:
+            self.init_body = {**init_body, "agent_keys": True}
+        self.agent_keys: dict[str, str] = {}
         self.world = World(init_body, turn_hash="")
         self.attempted = 0
         self.seen: dict[str, Any] = {}
@@ -82,6 +86,8 @@ class Auditor:
         status, answer, _ = self.port.post("/init", self.init_body)
         if status != 201:
             raise Difference("POST /init status", 201, (status, answer))
+        self.agent_keys = answer.pop("agent_keys", {})
+        compare("agent_keys", self.port.operator_key is not None, bool(self.agent_keys))
         self.world.seal(answer["turn_hash"])
         expected = {
             "turn": 0,
@@ -104,7 +110,12 @@ class Auditor:
 
     def queue(self, agent_id: str, actions: list[dict[str, Any]]) -> None:
         """Queue actions for an agent's next turn and check that they are taken."""
-        status, answer, _ = self.port.post("/actions", {"agent_id": agent_id, "actions": actions})
+        body = {"agent_id": agent_id, "actions": actions}
+        if self.agent_keys:
+            stranger = next(who for who in self.world.roster if who != agent_id)
+            status, answer, _ = self.port.post("/actions", body, self.agent_keys[stranger])
+            compare("POST /actions for another agent", 403, status)
+        status, answer, _ = self.port.post("/actions", body, self.agent_keys.get(agent_id))
         if status != 202:
             raise Difference("POST /actions status", 202, (status, answer))
         self.world.queue(agent_id, actions)
@@ -133,7 +144,10 @@ class Auditor:
         ]
         self.check_contracts(ended[:ENDED_MAX])
         self.check_speech()
-        self.check_private(self.world.roster[self.world.turn % len(self.world.roster)], answer)
+        who = self.world.roster[self.world.turn % len(self.world.roster)]
+        self.check_private(who, answer)
+        if self.agent_keys:
+            self.check_secrets(who)
         return expected
 
     def repeat(self, body: dict[str, Any]) -> None:
@@ -228,7 +242,7 @@ class Auditor:
 
     def check_private(self, who: str, answer: Mapping[str, Any] | None = None) -> None:
         """Compare `GET /agent/{id}` with its private part."""
-        got = self.port.get(f"/agent/{who}")
+        got = self.port.get(f"/agent/{who}", self.agent_keys.get(who))
         path = f"agent.{who}"
         compare_agent(path, agent_view(self.world, who), got)
         private = got["private"]
@@ -244,6 +258,24 @@ class Auditor:
         if answer is not None:
             mine = [receipt for receipt in answer["receipts"] if receipt["agent_id"] == who]
             compare(f"{path}.private.receipts", mine, private["receipts"])
+
+    def check_secrets(self, who: str) -> None:
+        """Check that an agent sees the content it may read, that others and strangers do not."""
+        allowed = readable_information(self.world, who)
+        sales = [
+            cid
+            for cid, contract in self.world.contracts.items()
+            if contract["contract_type"] == "information_sale"
+        ]
+        for cid in sales[-SECRETS_MAX:]:
+            shown = self.port.get(f"/contract/{cid}", self.agent_keys[who])
+            compare(f"content of {cid} for {who}", allowed.get(cid), shown["terms"].get("content"))
+            shown = self.port.get(f"/contract/{cid}", "")
+            compare(f"content of {cid} without a key", None, shown["terms"].get("content"))
+        other = next(name for name in self.world.roster if name != who)
+        for key in (self.agent_keys[who], ""):
+            shown = self.port.get(f"/agent/{other}", key)
+            compare(f"private part of {other}", None, shown.get("private"))
 
     def is_bought_by(self, who: str, cid: str) -> bool:
         """Tell whether an agent is the buyer of information under a contract."""

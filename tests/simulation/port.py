@@ -48,14 +48,15 @@ class Lifespan:
 class EnginePort:
     """One engine in this process, on one database file, that can be restarted."""
 
-    def __init__(self, db_path: Path) -> None:
+    def __init__(self, db_path: Path, operator_key: str | None = None) -> None:
         self.db_path = db_path
+        self.operator_key = operator_key
         self.loop = asyncio.new_event_loop()
         self.start()
 
     def start(self) -> None:
         """Start the engine on its file."""
-        app = create_app(Settings(db_path=self.db_path))
+        app = create_app(Settings(db_path=self.db_path, operator_key=self.operator_key))
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         self.client = httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1")
         self.lifespan = Lifespan(app)
@@ -95,19 +96,25 @@ class EnginePort:
         self.stop()
         self.loop.close()
 
-    def post(
-        self, path: str, body: Any, headers: dict[str, str] | None = None
-    ) -> tuple[int, Any, dict[str, str]]:
+    def _authorization(self, key: str | None) -> dict[str, str]:
+        shown = self.operator_key if key is None else key
+        return {"Authorization": f"Bearer {shown}"} if shown else {}
+
+    def post(self, path: str, body: Any, key: str | None = None) -> tuple[int, Any, dict[str, str]]:
         """Send a body, escaped so that broken Unicode arrives too; return the whole answer."""
         content = json.dumps(body).encode("ascii")
-        headers = {"Content-Type": "application/json", **(headers or {})}
+        headers = {"Content-Type": "application/json", **self._authorization(key)}
         request = self.client.build_request("POST", path, content=content, headers=headers)
         response = self._send(request)
         return response.status_code, response.json(), dict(response.headers)
 
-    def get(self, path: str) -> Any:
-        """Return a view; an answer other than 200 is an error."""
-        response = self._send(self.client.build_request("GET", path))
+    def get(self, path: str, key: str | None = None) -> Any:
+        """Return what a key shows of a view; an answer other than 200 is an error.
+
+        Without `key` it is the operator's; the empty one stands for somebody who has none.
+        """
+        headers = self._authorization(key)
+        response = self._send(self.client.build_request("GET", path, headers=headers))
         if response.status_code != 200:
             raise AssertionError(f"GET {path}: {response.status_code} {response.text[:500]}")
         return response.json()

@@ -16,9 +16,9 @@ Action = dict[str, Any]
 View = dict[str, Any]
 
 WORDS = ("hello", "Straße", "İZMİR", "ΣΊΣΥΦΟΣ", "sell", "core", "🪙", "mine", "e\u0301", "x")
-NO_SUCH_AGENT = "nobody.at-all"
+NO_SUCH_AGENTS = ("nobody.at-all", "", "a b", "\0", "AGENT_0", "x" * 65)
 WRONG_VALUES: tuple[Any, ...] = (
-    *(None, True, 1.0, "1", [], {}, "\ud800"),
+    *(None, True, 1.0, "", "1", [], {}, "\ud800"),
     *(-1, 0, 1, 2**53 - 1, 2**53, 10**30),
 )
 HUGE = (10**12, 2**53 - 1)
@@ -80,10 +80,12 @@ class Workload:
 
     def someone(self) -> str:
         """Return an agent's id, or rarely one that does not exist."""
-        return NO_SUCH_AGENT if self.chance(0.03) else self.random.choice(self.agents)
+        return self.random.choice(NO_SUCH_AGENTS if self.chance(0.03) else self.agents)
 
     def contract_id(self) -> str:
-        """Return the id of some contract of the past, or one that does not exist yet."""
+        """Return the id of some contract of the past, or one that does not exist."""
+        if self.chance(0.02):
+            return self.random.choice(("", "c01", "C1", "c1 ", "c٣", "c" + "9" * 30))
         return f"c{self.random.randint(1, self.last_contract + 2)}"
 
     # -- a turn ----------------------------------------------------------------------------------

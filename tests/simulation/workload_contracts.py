@@ -56,6 +56,8 @@ class ContractMaker:
                 "arbitrator": arbitrator,
                 "duration": self.random.randint(1, 4),
             }
+            if self.random.random() < 0.01:
+                action["duration"] = 2**53 - 1
         attested = self.random.random() < 0.5 and kind not in ("loan", "forward", "pool")
         if attested or self.random.random() < 0.3:
             action["settlement"] = "attested" if attested else "automatic"
