@@ -1,16 +1,21 @@
-"""The command ``sim-engine``: serve a world, or make one from a file."""
+"""The command ``sim-engine``: serve a world, make one, and see to the file that holds it."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from sim_engine import __version__
 from sim_engine.engine import Engine
 from sim_engine.errors import RequestError
+from sim_engine.ledger.audit import Progress, verify_hashes
+from sim_engine.ledger.export import MissingExtra, export
+from sim_engine.ledger.migrate import migrate
+from sim_engine.ledger.replay import verify
 from sim_engine.ledger.store import DatabaseInUse, ForeignDatabase
 from sim_engine.settings import Settings, SettingsError, add_flags, read_settings
 
@@ -18,7 +23,7 @@ WRONG_USE: Final = 2
 """Exit status: nothing was done, as something outside the engine has to be mended first."""
 
 REFUSED: Final = 1
-"""Exit status: the engine, or the ledger, said no."""
+"""Exit status: the engine said no, or a ledger is not sound."""
 
 SERVE_SETTINGS: Final = (
     "host",
@@ -44,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], int] = flags.command
     try:
         return command(flags)
-    except (SettingsError, Unusable, DatabaseInUse, ForeignDatabase) as error:
+    except (SettingsError, Unusable, DatabaseInUse, ForeignDatabase, MissingExtra) as error:
         print(f"sim-engine: {error}", file=sys.stderr)
         return WRONG_USE
 
@@ -73,7 +78,47 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument("world", metavar="WORLD.json", help="a body of POST /init; - reads stdin")
     add_flags(init, ("db_path",))
     init.set_defaults(command=_init)
+    _add_ledger_commands(commands)
     return parser
+
+
+def _add_ledger_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    check = commands.add_parser(
+        "verify",
+        help="prove a ledger: play it again and compare every row",
+        description="Play the world of a ledger again from genesis and compare every row with what "
+        "is stored. Exit status 0 if the ledger is sound, 1 if it is not. An engine may go on "
+        "using the file meanwhile.",
+    )
+    check.add_argument(
+        "--quick", action="store_true", help="check the hash chain and the sums, play no rules"
+    )
+    check.set_defaults(command=_verify)
+
+    write = commands.add_parser(
+        "export",
+        help="write a ledger out, one file a table",
+        description="Write every table of a ledger into a directory, one file a table.",
+    )
+    write.add_argument("--format", choices=("csv", "parquet"), default="csv", help="default csv")
+    write.add_argument("directory", metavar="DIR", type=Path, help="made if it is missing")
+    add_flags(write, ("db_path",))
+    write.set_defaults(command=_export)
+
+    raise_version = commands.add_parser(
+        "migrate",
+        help="bring a ledger of an older version up to date",
+        description="Bring a ledger of an older schema version up to date, after a backup.",
+    )
+    raise_version.set_defaults(command=_migrate)
+    for parser in (check, raise_version):
+        parser.add_argument(
+            "db_path",
+            metavar="FILE",
+            type=Path,
+            nargs="?",
+            help="the ledger (variable DB_PATH, default sim.db)",
+        )
 
 
 def _serve(flags: argparse.Namespace) -> int:
@@ -115,6 +160,73 @@ def _init(flags: argparse.Namespace) -> int:
     print(f"{said} {settings.db_path}", file=sys.stderr)
     print(answer.content.decode())
     return 0
+
+
+def _verify(flags: argparse.Namespace) -> int:
+    path = _ledger(flags)
+    check = verify_hashes if flags.quick else verify
+    with _progress() as progress:
+        report = check(path, progress)
+    if report.sound:
+        counted = ", ".join(
+            f"{report.counts[table]:,} {table}"
+            for table in ("turns", "actions", "entries", "blocks")
+        )
+        print(f"{path} is sound: {counted}")
+        return 0
+    for difference in report.differences:
+        print(difference)
+    print(f"{path} is not sound: the engine did not write what stands there", file=sys.stderr)
+    return REFUSED
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """Show how far a verification has come, to whoever looks at a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda turn, last: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = ("turns", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("turns", total=None)
+        yield lambda turn, last: bar.update(task, completed=turn, total=last)
+
+
+def _export(flags: argparse.Namespace) -> int:
+    path = _ledger(flags)
+    try:
+        written = export(path, flags.directory, flags.format)
+    except OSError as error:
+        raise Unusable(f"can not write to {flags.directory}: {error.strerror}") from None
+    rows = sum(written.values())
+    print(f"{len(written)} tables, {rows:,} rows, written to {flags.directory}")
+    return 0
+
+
+def _migrate(flags: argparse.Namespace) -> int:
+    path = _ledger(flags)
+    try:
+        done = migrate(path)
+    except FileExistsError as error:
+        raise Unusable(f"{error.filename} is there already; move it away first") from None
+    if done.backup is None:
+        print(f"{path} has schema version {done.after}, which is the newest: nothing to do")
+    else:
+        print(f"{path}: schema version {done.before} is now {done.after}; backup in {done.backup}")
+    return 0
+
+
+def _ledger(flags: argparse.Namespace) -> Path:
+    """Return the path of a ledger that exists."""
+    path = read_settings(flags).db_path
+    if not path.is_file():
+        raise Unusable(f"there is no file {path}; name a ledger, or set DB_PATH")
+    if path.stat().st_size == 0:
+        raise Unusable(f"{path} is empty; name a ledger, or set DB_PATH")
+    return path
 
 
 def _read(name: str) -> bytes:

@@ -22,6 +22,9 @@ from sim_engine.types.config import Config
 BUSY_TIMEOUT_S: Final = 5
 """How long a commit waits for another process that writes to the file, in seconds."""
 
+SQLITE_FORMAT: Final = b"SQLite format 3\0"
+"""How every SQLite file begins; an empty one may become one."""
+
 _UPDATE_AGENT: Final = tables.update_by_key(
     tables.agents, unchanged=frozenset({"agent_id", "initial_balance"})
 )
@@ -189,7 +192,8 @@ class Store:
 
 
 def open_database(path: Path, *, read_only: bool = False) -> Database:
-    """Make the SQLAlchemy engine of a ledger file."""
+    """Make the SQLAlchemy engine of a ledger file. Raises ForeignDatabase for no SQLite file."""
+    _check_format(path)
     mode = "ro" if read_only else "rwc"
     # The path goes into a URI, in which these characters would mean something else.
     quoted = str(path.resolve()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
@@ -201,6 +205,7 @@ def open_database(path: Path, *, read_only: bool = False) -> Database:
     @event.listens_for(database, "connect")
     def configure(connection: Any, _record: Any) -> None:
         if not read_only:
+            _leave_foreign_alone(connection, path)
             connection.execute("PRAGMA journal_mode = WAL")
             # FULL: a commit that returned survives a loss of power, not only of the process.
             connection.execute("PRAGMA synchronous = FULL")
@@ -218,6 +223,25 @@ def _prepare(connection: Connection, path: Path) -> None:
         tables.create_schema(connection)
     else:
         check_file(connection, path)
+
+
+def _check_format(path: Path) -> None:
+    """Look at the first bytes of a file: SQLite itself would fail much later and name nothing."""
+    if path.is_file():
+        with path.open("rb") as file:
+            start = file.read(len(SQLITE_FORMAT))
+        if start not in (b"", SQLITE_FORMAT):
+            raise ForeignDatabase(f"{path} is no SQLite file; name another with DB_PATH")
+
+
+def _leave_foreign_alone(connection: Any, path: Path) -> None:
+    """Look at a file before a pragma would change it. Raises ForeignDatabase."""
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    (found,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if found and application_id != tables.APPLICATION_ID:
+        raise ForeignDatabase(
+            f"{path} is a SQLite file of another program; name a new file with DB_PATH"
+        )
 
 
 def check_file(connection: Connection, path: Path) -> None:

@@ -74,6 +74,21 @@ def environment(**variables: str) -> dict[str, str]:
     return {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), **variables}
 
 
+def run(
+    *arguments: str, cwd: Path, stdin: str = "", **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run `sim-engine` to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "sim_engine", *arguments],
+        env=environment(**variables),
+        cwd=cwd,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
 @contextmanager
 def serving(db_path: Path, *flags: str, **variables: str) -> Iterator[Server]:
     command = [sys.executable, "-m", "sim_engine", "serve", "--port", "0", *flags]

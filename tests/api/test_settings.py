@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import sqlite3
-import subprocess
-import sys
-from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from sim_engine.settings import Settings, SettingsError, read_settings
-from tests.api.server import environment, serving, world
-
-
-def run(
-    *arguments: str, cwd: Path, stdin: str = "", **variables: str
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "sim_engine", *arguments],
-        env=environment(**variables),
-        cwd=cwd,
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+from tests.api.server import run, serving
 
 
 def test_defaults_are_safe():
@@ -138,45 +119,3 @@ def test_second_engine_on_a_file_does_not_start(tmp_path: Path):
     assert said.returncode == 2
     assert "is open in another engine" in said.stderr
     assert "Traceback" not in said.stderr
-
-
-# -- sim-engine init -------------------------------------------------------------------------------
-
-
-def test_init_makes_a_world_from_a_file(tmp_path: Path):
-    (tmp_path / "world.json").write_text(json.dumps(world(2, agent_keys=True)))
-    said = run("init", "world.json", cwd=tmp_path)
-    assert said.returncode == 0, said.stderr
-    answer = json.loads(said.stdout)
-    assert set(answer["agent_keys"]) == {"agent_0", "agent_1"}
-    with closing(sqlite3.connect(tmp_path / "sim.db")) as ledger:
-        assert ledger.execute("SELECT COUNT(*) FROM agents").fetchone() == (2,)
-    again = run("init", "-", cwd=tmp_path, stdin=(tmp_path / "world.json").read_text())
-    assert again.returncode == 0
-    answer.pop("agent_keys")
-    assert json.loads(again.stdout) == answer
-    with serving(tmp_path / "sim.db") as server, server.client() as client:
-        assert client.get("/turns/0").status_code == 404
-        assert client.get("/state").json()["turn_hash"] == answer["turn_hash"]
-
-
-def test_init_keeps_the_world_that_is_there(tmp_path: Path):
-    assert run("init", "-", cwd=tmp_path, stdin=json.dumps(world(2))).returncode == 0
-    said = run("init", "-", cwd=tmp_path, stdin=json.dumps(world(3)))
-    assert said.returncode == 1
-    assert "another world" in said.stderr
-
-
-def test_init_names_what_is_wrong_in_the_file(tmp_path: Path):
-    body = {"agents": ["a", {"agent_id": "b", "balance": 1.5}], "config": {"tax": 1}}
-    said = run("init", "-", cwd=tmp_path, stdin=json.dumps(body))
-    assert said.returncode == 1
-    assert "agents[1].balance must be a whole number" in said.stderr
-    assert "config.tax is an unknown field" in said.stderr
-
-
-def test_init_says_which_file_can_not_be_read(tmp_path: Path):
-    said = run("init", "nowhere.json", cwd=tmp_path)
-    assert said.returncode == 2
-    assert said.stderr == "sim-engine: can not read nowhere.json: No such file or directory\n"
-    assert not (tmp_path / "sim.db").exists()

@@ -1,0 +1,196 @@
+"""The commands that need no server: init, verify, export, migrate."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sim_engine.engine import Engine
+from tests.api.server import run, serving, world
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    """A ledger with two turns in it."""
+    engine = Engine.open(tmp_path / "sim.db")
+    engine.init(json.dumps(world(3)).encode())
+    for _ in range(2):
+        actions: list[Any] = [{"type": "mine"}, {"type": "burn", "amount": 10, "fee": 1}]
+        submissions = [{"agent_id": "agent_0", "actions": actions}]
+        engine.submit_turn(json.dumps({"submissions": submissions}).encode())
+    engine.close()
+    return tmp_path / "sim.db"
+
+
+def count(ledger: Path, table: str, where: str = "1") -> int:
+    with closing(sqlite3.connect(ledger)) as connection:
+        found: int = connection.execute(f"SELECT COUNT(*) FROM {table} WHERE {where}").fetchone()[0]
+        return found
+
+
+# -- sim-engine init -------------------------------------------------------------------------------
+
+
+def test_init_makes_a_world_from_a_file(tmp_path: Path):
+    (tmp_path / "world.json").write_text(json.dumps(world(2, agent_keys=True)))
+    said = run("init", "world.json", cwd=tmp_path)
+    assert said.returncode == 0, said.stderr
+    answer = json.loads(said.stdout)
+    assert set(answer["agent_keys"]) == {"agent_0", "agent_1"}
+    with closing(sqlite3.connect(tmp_path / "sim.db")) as ledger:
+        assert ledger.execute("SELECT COUNT(*) FROM agents").fetchone() == (2,)
+    again = run("init", "-", cwd=tmp_path, stdin=(tmp_path / "world.json").read_text())
+    assert again.returncode == 0
+    answer.pop("agent_keys")
+    assert json.loads(again.stdout) == answer
+    with serving(tmp_path / "sim.db") as server, server.client() as client:
+        assert client.get("/turns/0").status_code == 404
+        assert client.get("/state").json()["turn_hash"] == answer["turn_hash"]
+
+
+def test_init_keeps_the_world_that_is_there(tmp_path: Path):
+    assert run("init", "-", cwd=tmp_path, stdin=json.dumps(world(2))).returncode == 0
+    said = run("init", "-", cwd=tmp_path, stdin=json.dumps(world(3)))
+    assert said.returncode == 1
+    assert "another world" in said.stderr
+
+
+def test_init_names_what_is_wrong_in_the_file(tmp_path: Path):
+    body = {"agents": ["a", {"agent_id": "b", "balance": 1.5}], "config": {"tax": 1}}
+    said = run("init", "-", cwd=tmp_path, stdin=json.dumps(body))
+    assert said.returncode == 1
+    assert "agents[1].balance must be a whole number" in said.stderr
+    assert "config.tax is an unknown field" in said.stderr
+
+
+def test_init_says_which_file_can_not_be_read(tmp_path: Path):
+    said = run("init", "nowhere.json", cwd=tmp_path)
+    assert said.returncode == 2
+    assert said.stderr == "sim-engine: can not read nowhere.json: No such file or directory\n"
+    assert not (tmp_path / "sim.db").exists()
+
+
+# -- sim-engine verify -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("flags", [(), ("--quick",)])
+def test_verify_counts_what_it_checked(ledger: Path, flags: tuple[str, ...]):
+    with serving(ledger):  # an engine that runs is no hindrance
+        said = run("verify", *flags, "sim.db", cwd=ledger.parent)
+    entries, blocks = count(ledger, "entries"), count(ledger, "blocks")
+    assert said.stdout == (
+        f"sim.db is sound: 2 turns, 4 actions, {entries} entries, {blocks} blocks\n"
+    )
+    assert (said.returncode, said.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("flags", [(), ("--quick",)])
+def test_verify_names_what_is_wrong(ledger: Path, flags: tuple[str, ...]):
+    with closing(sqlite3.connect(ledger)) as connection:
+        connection.execute("UPDATE entries SET amount = 11 WHERE reason = 'burn' AND turn = 2")
+        connection.commit()
+    said = run("verify", *flags, cwd=ledger.parent, DB_PATH="sim.db")
+    assert said.returncode == 1
+    assert said.stdout.startswith("entries [turn=2")
+    assert said.stderr.startswith("sim.db is not sound")
+
+
+# -- sim-engine export -----------------------------------------------------------------------------
+
+
+def test_export_writes_every_table(ledger: Path):
+    with serving(ledger):
+        said = run("export", "--format", "csv", "out", cwd=ledger.parent)
+    assert said.returncode == 0, said.stderr
+    files = sorted((ledger.parent / "out").iterdir())
+    rows = 0
+    for file in files:
+        with file.open(newline="") as opened:
+            _, *found = csv.reader(opened)
+        assert len(found) == count(ledger, file.stem)
+        rows += len(found)
+    assert said.stdout == f"{len(files)} tables, {rows} rows, written to out\n"
+    with (ledger.parent / "out/entries.csv").open(newline="") as opened:
+        burnt = [row for row in csv.DictReader(opened) if row["reason"] == "burn"]
+    assert [(row["turn"], row["source"], row["amount"]) for row in burnt] == [
+        ("1", "agent:agent_0", "10"),
+        ("2", "agent:agent_0", "10"),
+    ]
+
+
+def test_export_says_where_it_can_not_write(ledger: Path):
+    (ledger.parent / "taken").write_text("a file")
+    said = run("export", "taken", cwd=ledger.parent)
+    assert said.returncode == 2
+    assert said.stderr == "sim-engine: can not write to taken: File exists\n"
+
+
+# -- sim-engine migrate, and files that are none ---------------------------------------------------
+
+
+def test_migrate_leaves_the_newest_version_alone(ledger: Path):
+    before = ledger.read_bytes()
+    said = run("migrate", "sim.db", cwd=ledger.parent)
+    assert said.returncode == 0
+    assert "nothing to do" in said.stdout
+    assert ledger.read_bytes() == before
+
+
+def test_migrate_waits_for_no_engine(ledger: Path):
+    with serving(ledger):
+        said = run("migrate", "sim.db", cwd=ledger.parent)
+    assert said.returncode == 2
+    assert "is open in another engine" in said.stderr
+
+
+COMMANDS = [["verify"], ["verify", "--quick"], ["export", "out"], ["migrate"]]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_missing_ledger_is_named(tmp_path: Path, command: list[str]):
+    said = run(*command, cwd=tmp_path, DB_PATH="nowhere.db")
+    assert said.returncode == 2
+    assert said.stderr == "sim-engine: there is no file nowhere.db; name a ledger, or set DB_PATH\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "content"),
+    [
+        # An empty file may become a ledger, but is none.
+        *[pytest.param(command, b"", id=f"empty-{' '.join(command)}") for command in COMMANDS],
+        *[
+            pytest.param(command, b"no SQLite file at all", id=f"junk-{' '.join(command)}")
+            for command in [*COMMANDS, ["serve", "--port", "0"], ["init", "-"]]
+        ],
+    ],
+)
+def test_file_of_something_else_is_left_alone(tmp_path: Path, command: list[str], content: bytes):
+    file = tmp_path / "notes.txt"
+    file.write_bytes(content)
+    said = run(*command, cwd=tmp_path, stdin='{"agents": ["a"]}', DB_PATH="notes.txt")
+    assert said.returncode == 2
+    assert said.stderr.startswith("sim-engine: notes.txt is ")
+    assert said.stderr.count("\n") == 1
+    assert file.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "command", [*COMMANDS, ["serve", "--port", "0"], ["init", "-"]], ids=" ".join
+)
+def test_database_of_another_program_is_left_alone(tmp_path: Path, command: list[str]):
+    file = tmp_path / "notes.db"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE notes (text TEXT)")
+    before = file.read_bytes()
+    said = run(*command, cwd=tmp_path, stdin='{"agents": ["a"]}', DB_PATH="notes.db")
+    assert said.returncode == 2
+    assert said.stderr.startswith("sim-engine: notes.db is ")
+    assert said.stderr.count("\n") == 1
+    assert file.read_bytes() == before
