@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import re
 import signal
 import socket
@@ -10,11 +12,15 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import httpx
+
+from sim_engine.__main__ import main
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 30.0
@@ -74,19 +80,37 @@ def environment(**variables: str) -> dict[str, str]:
     return {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), **variables}
 
 
-def run(
-    *arguments: str, cwd: Path, stdin: str = "", **variables: str
-) -> subprocess.CompletedProcess[str]:
-    """Run `sim-engine` to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "sim_engine", *arguments],
-        env=environment(**variables),
-        cwd=cwd,
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+@dataclass(frozen=True)
+class Said:
+    """What a command left behind."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run(*arguments: str, cwd: Path, stdin: str = "", **variables: str) -> Said:
+    """Run `sim-engine` to its end: `serve` in a process of its own, the rest in this one."""
+    if arguments[0] == "serve":
+        done = subprocess.run(
+            [sys.executable, "-m", "sim_engine", *arguments],
+            env=environment(**variables),
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        return Said(done.returncode, done.stdout, done.stderr)
+    stdout, stderr = io.StringIO(), io.StringIO()
+    with (
+        chdir(cwd),
+        patch.dict(os.environ, variables, clear=True),
+        patch("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()))),
+        redirect_stdout(stdout),
+        redirect_stderr(stderr),
+    ):
+        status = main(arguments)
+    return Said(status, stdout.getvalue(), stderr.getvalue())
 
 
 @contextmanager
