@@ -131,7 +131,7 @@ def test_either_party_may_dispute_while_active(open_world, who):
     assert contract["status"] == "disputed"
     assert contract["ended_turn"] is None
     assert contract["escrow"] == 643
-    assert "no good" in str(contract["dispute"])
+    assert contract["dispute"] == {"by": who, "turn": 3, "reason": "no good"}
     assert [c["contract_id"] for c in world.state()["contracts"]] == [cid]
 
 
@@ -158,7 +158,7 @@ def test_a_ruling_gives_the_pot_and_a_slash_of_the_losers_collateral_to_the_winn
     world.turn({"a": [dispute(cid)]})
     world.turn({"z": [rule(cid, ruling, reason="I looked")]})
     ended(world, cid, "ruled", 4)
-    assert world.contract(cid)["ruling"]
+    assert world.contract(cid)["ruling"] == {"ruling": ruling, "turn": 4, "reason": "I looked"}
     assert world.balances() == [*balances, 1_000, 1_050]
     assert counts(world) == {loser: {"disputes_lost": 1}, "z": {"rulings_made": 1}}
 

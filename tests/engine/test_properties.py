@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import hypothesis.strategies as st
 import pytest
@@ -135,6 +136,60 @@ def test_nobody_pays_for_more_than_its_own_overuse(plays):
             shares = dict(zip(strategies.AGENTS, oracle.apportion(excess, weights), strict=True))
             for agent in used:
                 assert billed.get(agent, 0) == shares[agent] <= max(0, used[agent] - 20)
+
+
+# -- damaged requests ------------------------------------------------------------------------------
+
+JSON_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5)
+    | st.sampled_from(["a", "b", "c1", "mine", "loan", "automatic", "equal", "type"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner),
+    max_leaves=5,
+)
+
+
+def places(value: object, place: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    """Every place in a JSON value, the whole of it first."""
+    inner: list[tuple[str | int, object]] = []
+    if isinstance(value, dict):
+        inner = list(value.items())
+    elif isinstance(value, list):
+        inner = list(enumerate(value))
+    return [place, *(deep for key, one in inner for deep in places(one, (*place, key)))]
+
+
+def replaced(value: Any, place: tuple[str | int, ...], new: object) -> Any:
+    if not place:
+        return new
+    copied: Any = dict(value) if isinstance(value, dict) else list(value)
+    copied[place[0]] = replaced(value[place[0]], place[1:], new)
+    return copied
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data(), submissions=strategies.turns(), new=JSON_VALUES)
+def test_a_damaged_request_is_answered_and_never_a_fault(shared_world, data, submissions, new):
+    """Whatever stands wherever: the turn is played, or the body is refused and nothing happens."""
+    body = {"submissions": submissions}
+    place = data.draw(st.sampled_from(places(body)), label="place")
+    before = shared_world.state()
+    answer = shared_world.client.post("/turn", json=replaced(body, place, new))
+    if answer.status_code == 200:
+        assert answer.json()["turn"] == before["turn"] + 1
+    else:
+        assert answer.status_code in (409, 422), answer.text
+        assert shared_world.state() == before
+
+
+@pytest.fixture(scope="module")
+def shared_world() -> Iterator[EngineWorld]:
+    """One world for all damaged requests."""
+    with a_world() as world:
+        yield world
 
 
 # -- the chain -------------------------------------------------------------------------------------
