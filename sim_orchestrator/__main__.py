@@ -15,7 +15,7 @@ from rich.console import Console
 from sim_engine.types.config import Config
 from sim_orchestrator.engine_client import EngineError
 from sim_orchestrator.local_model import LocalModelError
-from sim_orchestrator.minds.hosts import ModelsUnavailable
+from sim_orchestrator.minds.base import ModelsUnavailable
 from sim_orchestrator.options import OPTIONS, SettingsError
 from sim_orchestrator.processes import ServerFailed
 from sim_orchestrator.replay import replay

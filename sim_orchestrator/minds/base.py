@@ -13,6 +13,10 @@ SCRIPTED_MODEL = "scripted"
 """The model name of decisions that no language model made; the ledger shows it as it is."""
 
 
+class ModelsUnavailable(Exception):
+    """A model's server can not be reached or lacks the model. The text says what mends it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Observation:
     """All that one agent may know when it decides on a turn.
@@ -151,3 +155,11 @@ class Mind(Protocol):
         model are data in the decision, never exceptions.
         """
         ...
+
+
+@dataclass(slots=True)
+class Minds:
+    """The minds of a run, and what their servers say about the models that they ask."""
+
+    by_agent: dict[str, Mind] = field(default_factory=dict)
+    models: dict[str, dict[str, Any]] = field(default_factory=dict)

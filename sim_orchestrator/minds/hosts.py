@@ -11,6 +11,7 @@ from typing import Any, Final
 import httpx
 import ollama
 
+from sim_orchestrator.minds.base import ModelsUnavailable
 from sim_orchestrator.transport import AnswerTooLarge, StreamTransport
 
 MAX_ANSWER_BYTES: Final = 8 * 2**20
@@ -25,10 +26,6 @@ _BUSY: Final = frozenset({429, 503})
 
 # What the official client raises when an answer is not what Ollama sends.
 _UNREADABLE: Final = (ValueError, TypeError, AttributeError, RecursionError)
-
-
-class ModelsUnavailable(Exception):
-    """Ollama can not be reached or lacks a model. The text has the command that mends it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from sim_orchestrator.minds.hosts import Answer, HostPool, ModelsUnavailable, NoAnswer
+from sim_orchestrator.minds.base import ModelsUnavailable
+from sim_orchestrator.minds.hosts import Answer, HostPool, NoAnswer
 from tests.orchestrator.stub_ollama import (
     MODEL,
     Behaviour,

@@ -1,0 +1,48 @@
+"""Minds that ask a model, once it is clear that its servers are there and have it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+
+from sim_orchestrator.minds.base import Minds
+from sim_orchestrator.minds.hosts import HostPool
+from sim_orchestrator.minds.ollama import OllamaMind
+from sim_orchestrator.settings import AgentSettings, Settings
+
+
+async def ask_models(
+    agents: Sequence[AgentSettings],
+    models: Mapping[str, str],
+    hosts: Sequence[str],
+    reach_hint: str,
+    settings: Settings,
+    stack: AsyncExitStack,
+) -> Minds:
+    """Check that the hosts have the models, and make the minds that ask them.
+
+    Args:
+        agents: who needs a mind.
+        models: the model of each agent.
+        hosts: the addresses of the servers.
+        reach_hint: what to do when one can not be reached.
+        settings: limits of the calls.
+        stack: closes the connections.
+
+    Raises:
+        ModelsUnavailable: a host is not there, or no host has a model.
+    """
+    pool = HostPool(hosts, parallel=settings.parallel, reach_hint=reach_hint)
+    stack.push_async_callback(pool.close)
+    minds = Minds(models=await pool.check(sorted(set(models.values()))))
+    for agent in agents:
+        model = models[agent.agent_id]
+        options = dict(agent.options)
+        longest = minds.models[model]["context_length"]
+        if longest:
+            # A server cuts a prompt that is longer than its model can read, without a word.
+            options["num_ctx"] = min(options["num_ctx"], longest)
+        minds.by_agent[agent.agent_id] = OllamaMind(
+            pool, model=model, options=options, think=agent.think, timeout=settings.timeout
+        )
+    return minds
