@@ -22,6 +22,7 @@ BATCH_TOKENS = 256
 """Prompt tokens evaluated between two looks at whether the client is still there."""
 
 _PROMPT_CACHE_MIB = 512
+_SIDE_CONNECTIONS = 3  # for counting tokens while the slots compute
 _LOG_ERRORS_ONLY = 1
 _NEWLINES = ("\n", "\r", "\t", "Ċ", "č", "ĉ", "<0x0A>", "<0x0D>", "<0x09>")  # in each vocabulary
 _NS_PER_MS = 1_000_000
@@ -106,8 +107,11 @@ class Backend:
             base_url=engine.listening_address,
             headers={"Authorization": f"Bearer {key}"},
             timeout=None,  # an answer takes as long as it takes; who asked may hang up
-            # llama.cpp closes idle connections; one that it is just closing would fail a request.
-            limits=httpx.Limits(max_keepalive_connections=0),
+            # llama.cpp closes idle connections, and one that it is just closing would fail a
+            # request; it has few threads for connections, so the rest of a crowd waits here.
+            limits=httpx.Limits(
+                max_connections=config.slots + _SIDE_CONNECTIONS, max_keepalive_connections=0
+            ),
             trust_env=False,
         )
         backend = cls(engine, client, model)

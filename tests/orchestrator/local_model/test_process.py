@@ -22,18 +22,13 @@ from sim_orchestrator.local_model import (
     start_local_model,
 )
 from sim_orchestrator.local_model import process as server_process
+from sim_orchestrator.local_model.__main__ import main
 from tests.orchestrator.local_model.test_hanging_up import ENDLESS
 
 pytestmark = pytest.mark.embedded
 
 COMMAND = [sys.executable, "-m", "sim_orchestrator.local_model"]
 END_SECONDS = 30.0
-
-
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *arguments], capture_output=True, text=True, timeout=END_SECONDS, check=False
-    )
 
 
 @pytest.fixture(scope="module")
@@ -94,19 +89,26 @@ def test_more_than_the_queue_holds_is_refused_as_ollama_does(small_server: str):
         (["--slots", "many"], "'many' is no whole number"),
     ],
 )
-def test_what_can_not_be_served_is_said_and_ends_with_2(arguments: list[str], complaint: str):
-    ended = run(*arguments)
+def test_what_can_not_be_served_is_said_and_ends_with_2(
+    arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+):
+    assert ending(arguments) == 2
+    told = capsys.readouterr()
+    assert complaint in told.err
+    assert told.out == ""
 
-    assert ended.returncode == 2
-    assert complaint in ended.stderr
-    assert ended.stdout == ""
+
+def test_a_port_that_is_taken_is_said(small_server: str, capsys: pytest.CaptureFixture[str]):
+    assert ending(["--port", small_server.rpartition(":")[2]]) == 2
+    assert "can not listen on 127.0.0.1" in capsys.readouterr().err
 
 
-def test_a_port_that_is_taken_is_said(small_server: str):
-    ended = run("--port", small_server.rpartition(":")[2])
-
-    assert ended.returncode == 2
-    assert "can not listen on 127.0.0.1" in ended.stderr
+def ending(arguments: list[str]) -> int:
+    """Run the command in this process, as far as it gets, and return its exit code."""
+    try:
+        return main(arguments)
+    except SystemExit as end:  # argparse ends so
+        return int(end.code or 0)
 
 
 def test_a_file_that_is_cut_off_is_said(tmp_path: Path):
