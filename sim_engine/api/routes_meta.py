@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import orjson
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
@@ -14,7 +16,11 @@ from sim_engine.api.workers import workers_of
 
 router = APIRouter(dependencies=[Depends(known_parameters_only)])
 
-_ACTION_LIST_SCHEMA = orjson.dumps(action_list_schema())
+
+@cache
+def _action_list_schema() -> bytes:
+    """Write the schema at the first request: it takes longer than a start should."""
+    return orjson.dumps(action_list_schema())
 
 
 @router.get(
@@ -84,4 +90,4 @@ async def metrics(request: Request) -> Response:
 )
 async def actions_schema(request: Request) -> Response:
     """Show the shape of `actions`, for models whose decoding can be held to a schema."""
-    return Response(_ACTION_LIST_SCHEMA, media_type="application/schema+json")
+    return Response(_action_list_schema(), media_type="application/schema+json")
