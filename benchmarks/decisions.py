@@ -25,7 +25,7 @@ from typing import Any
 import ollama
 
 from benchmarks.decision_worlds import WORLDS, World, world
-from sim_orchestrator.answer_schema import TEXT_CHARS, answer_schema
+from sim_orchestrator.answer_schema import answer_schema
 from sim_orchestrator.context import build_messages
 from sim_orchestrator.local_model.process import start_local_model
 from sim_orchestrator.parsing import Parsed, ParseFailure, parse_answer
@@ -145,7 +145,7 @@ def main() -> None:
     parser.add_argument("--worlds", type=int, default=WORLDS, help="the first so many worlds")
     parser.add_argument("--num-ctx", type=int, default=2560)
     parser.add_argument("--num-predict", type=int, default=320)
-    parser.add_argument("--text-chars", type=int, default=TEXT_CHARS)
+    parser.add_argument("--text-chars", type=int, help="of thought and notes (default: as free)")
     parser.add_argument("--temperature", type=float, default=0.7)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--no-schema", action="store_true", help="ask without a schema")

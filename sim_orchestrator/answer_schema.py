@@ -14,7 +14,7 @@ and paid; ``parse_answer`` accepts one all the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from sim_orchestrator.context.possible import LABOUR_POINTS, Possible, possible
@@ -30,10 +30,8 @@ from sim_orchestrator.proposal_schema import (
     text_schema,
 )
 
-TEXT_CHARS: Final = 240
-"""The default length of ``thought`` and ``notes``, in characters."""
-
-_MESSAGE_CHARS: Final = 160
+TEXT_CHARS_MIN: Final = 60
+TEXT_CHARS_MAX: Final = 600
 _REASON_CHARS: Final = 120
 _SPENDING_MAX: Final = 3
 """The most actions of one point in an answer."""
@@ -42,18 +40,30 @@ _FREE_MAX: Final = 2
 """The most actions without points in an answer: decisions on contracts and speech."""
 
 
-def answer_schema(observation: Observation, *, text_chars: int = TEXT_CHARS) -> Schema:
+def text_chars_that_are_free(config: Mapping[str, int]) -> int:
+    """Return how long thought and notes may be so that the whole answer costs nothing, about.
+
+    As many characters each as there are free tokens for each agent: the two then take half of those
+    tokens, and the actions have the rest.
+    """
+    return min(max(config["commons_per_agent"], TEXT_CHARS_MIN), TEXT_CHARS_MAX)
+
+
+def answer_schema(observation: Observation, *, text_chars: int | None = None) -> Schema:
     """Build the schema of the answer that the agent can give now.
 
     Args:
         observation: what the agent knows.
         text_chars: the most characters of ``thought`` and of ``notes``; small models fill them.
+            The default follows from the tokens that are free in this world.
 
     Returns:
         a JSON Schema (draft 2020-12) of ``{"thought", "notes", "actions"}``.
     """
     can = possible(observation)
-    labour, spending, free = _Labour(can), _Spending(observation, can), _Free(observation, can)
+    longest = text_chars_that_are_free(observation.config) if text_chars is None else text_chars
+    labour, spending = _Labour(can), _Spending(observation, can)
+    free = _Free(observation, can, longest * 2 // 3)
     sequences = [
         _sequence([*labour.places(works), *spending.places(works, payments), *free.places(rest)])
         for works in range(can.labours, -1, -1)
@@ -61,7 +71,7 @@ def answer_schema(observation: Observation, *, text_chars: int = TEXT_CHARS) -> 
         for rest in range(free.most + 1)
         if works + payments + rest
     ]
-    text = text_schema(text_chars)
+    text = text_schema(longest)
     return {
         "type": "object",
         "properties": {"thought": text, "notes": text, "actions": {"anyOf": sequences}},
@@ -202,14 +212,14 @@ class _Spending(_Places):
 class _Free(_Places):
     """The actions without points: decisions on contracts, and speech."""
 
-    def __init__(self, observation: Observation, can: Possible) -> None:
+    def __init__(self, observation: Observation, can: Possible, message_chars: int) -> None:
         super().__init__()
         waiting = [
             self.define(f"decide_{contract_id}", ways)
             for contract_id, ways in _decisions(can).items()
         ]
         config = observation.config
-        longest = min(_MESSAGE_CHARS, config["max_message_chars"])
+        longest = min(message_chars, config["max_message_chars"])
         speak = self.define(
             "speak", [action_schema("speak", message=text_schema(longest, least=1))]
         )
