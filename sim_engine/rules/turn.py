@@ -119,7 +119,9 @@ def _act(turn: Turn, agent: Agent, *, unpaid_fees: int) -> None:
                 raise _no_points_left(action.type, points, points_left)
             handle(turn, agent, action)
         except Rejected as rejected:
-            turn.outcomes[seq] = rejected
+            # Its traceback leads back to this turn: such a circle would keep all of the turn in
+            # memory until the garbage collector runs, which is rarely.
+            turn.outcomes[seq] = rejected.with_traceback(None)
         else:
             points_left -= points
 
