@@ -6,6 +6,7 @@ key, what is stored and what should be.
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,10 +17,11 @@ from typing import Any, Final
 
 import orjson
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from sim_engine.ledger import tables
 from sim_engine.ledger.journal import HISTORY
-from sim_engine.ledger.rows import Row
+from sim_engine.ledger.rows import Row, to_json
 from sim_engine.ledger.seal import digest_rows, seal
 from sim_engine.ledger.store import check_file, open_database
 
@@ -90,8 +92,14 @@ class Pages:
         return self.select(self._by_turn[table], turn)
 
     def select(self, statement: str, *parameters: Any) -> list[Row]:
-        """Read all rows of a query."""
-        found: list[Row] = self._driver.execute(statement, parameters).fetchall()
+        """Read all rows of a query; bytes that are no text are kept, so that they can be named."""
+        try:
+            found: list[Row] = self._driver.execute(statement, parameters).fetchall()
+        except sqlite3.OperationalError:
+            if self._driver.text_factory is _text_or_not:
+                raise
+            self._driver.text_factory = _text_or_not
+            return self.select(statement, *parameters)
         return found
 
     def number(self, statement: str, *parameters: Any) -> int:
@@ -106,23 +114,38 @@ def open_pages(path: Path) -> Iterator[Pages]:
     Raises ForeignDatabase if the file is no ledger, or of another schema version.
     """
     database = open_database(path, read_only=True)
-    with database.connect() as connection:
-        check_file(connection, path)
-        connection.exec_driver_sql("BEGIN")
-        yield Pages(connection)
-    database.dispose()
+    try:
+        with database.connect() as connection:
+            check_file(connection, path)
+            connection.exec_driver_sql("BEGIN")
+            yield Pages(connection)
+    finally:
+        database.dispose()
+
+
+@contextmanager
+def noting(path: Path, report: Report) -> Iterator[None]:
+    """Take what ends a verification into its report: a difference, or a file that is damaged."""
+    try:
+        yield
+    except Broken as broken:
+        report.differences.append(broken.difference)
+    except (sqlite3.DatabaseError, DBAPIError) as error:
+        said = str(error.orig if isinstance(error, DBAPIError) else error)
+        report.differences.append(Difference(path.name, "file", said, "a readable file"))
 
 
 def verify_hashes(path: Path, progress: Progress) -> Report:
-    """Check the hash chain, the history under it and the sums, without playing the rules."""
+    """Check the hash chain, the history under it and the sums, without playing the rules.
+
+    Memory does not grow with the length of the history. Raises ForeignDatabase if the file is no
+    ledger of this schema version.
+    """
     report = Report()
-    with open_pages(path) as pages:
-        try:
-            sums = _check_chain(pages, report, progress)
-            check_totals(pages, report)
-            check_sums(pages, report, sums)
-        except Broken as broken:
-            report.differences.append(broken.difference)
+    with noting(path, report), open_pages(path) as pages:
+        sums = _check_chain(pages, report, progress)
+        check_totals(pages, report)
+        check_sums(pages, report, sums)
     return report
 
 
@@ -145,6 +168,21 @@ def key_of(table: str, row: Row) -> str:
     )
 
 
+def digest(table: str, found: Sequence[Row]) -> str:
+    """Hash the rows of a table. Raises Broken for a value that no engine would have stored."""
+    try:
+        return digest_rows(found)
+    except TypeError:
+        for row in found:
+            try:
+                digest_rows([row])
+            except TypeError:
+                raise Broken(
+                    Difference(table, key_of(table, row), row, "numbers and valid text")
+                ) from None
+        raise
+
+
 def check_digests(turn: int, stored: dict[str, str], found: dict[str, str]) -> None:
     """Compare digests of a turn's parts. Raises Broken with the part that was not sealed so."""
     for name in sorted(stored.keys() | found.keys()):
@@ -162,15 +200,15 @@ def check_digests(turn: int, stored: dict[str, str], found: dict[str, str]) -> N
 def check_totals(pages: Pages, report: Report) -> None:
     """Look for rows of history that belong to no turn. Raises Broken."""
     last = pages.number("SELECT max(turn) FROM turns")
-    for table in (*HISTORY, "turns"):
+    for table in ("turns", *HISTORY):
         outside = pages.select(
             f'SELECT * FROM "{table}" WHERE turn < 0 OR turn > ? OR turn IS NULL LIMIT 1', last
         )
         if outside:
             raise Broken(Difference(table, key_of(table, outside[0]), outside[0], None))
-    for key, turn in pages.select("SELECT * FROM turn_keys"):
-        if not 0 < turn <= last:
-            raise Broken(Difference("turn_keys", f"idempotency_key={key}", turn, f"1 … {last}"))
+    lost = "SELECT * FROM turn_keys WHERE turn NOT BETWEEN 1 AND ? LIMIT 1"
+    for key, turn in pages.select(lost, last):
+        raise Broken(Difference("turn_keys", f"idempotency_key={key}", turn, f"1 … {last}"))
 
 
 def check_sums(pages: Pages, report: Report, sums: dict[str, int]) -> None:
@@ -196,18 +234,50 @@ def check_sums(pages: Pages, report: Report, sums: dict[str, int]) -> None:
 
 
 def add_entries(sums: dict[str, int], entries: Sequence[Row]) -> None:
-    """Add entries to the sums of the accounts that they move between."""
+    """Add entries to the sums of the accounts that they move between.
+
+    A contract that holds nothing is left out, or the sums would grow with the history.
+    """
+    emptied = set()
     for _, _, source, target, amount, _, _ in entries:
         sums[source] -= amount
         sums[target] += amount
+        if source[:9] == "contract:":
+            emptied.add(source)
+    for account in emptied:
+        if sums[account] == 0:
+            del sums[account]
 
 
 def read_json(table: str, key: str, text: Any) -> Any:
     """Read a JSON value of a row. Raises Broken where the text is none."""
     try:
-        return orjson.loads(text)
+        if isinstance(text, str):
+            return orjson.loads(text)
     except orjson.JSONDecodeError:
-        raise Broken(Difference(table, key, text, "JSON")) from None
+        pass
+    raise Broken(Difference(table, key, text, "JSON"))
+
+
+def check_seal(turn: int, previous: str, row: Row) -> dict[str, str]:
+    """Check that a row of ``turns`` hashes to its ``turn_hash``; returns the digests under it.
+
+    ``previous`` is the ``turn_hash`` of the turn before. Raises Broken.
+    """
+    _, turn_hash, *_, digests_text = row
+    digests = read_json("turns", f"turn={turn}", digests_text)
+    wanted = sorted(GENESIS_PARTS if turn == 0 else TURN_PARTS)
+    # The text itself is not hashed, what it says is: it must be the one way of saying it.
+    if (
+        not isinstance(digests, dict)
+        or sorted(digests) != wanted
+        or to_json(digests) != digests_text
+    ):
+        raise Broken(Difference("turns", f"turn={turn}", digests_text, f"digests of {wanted}"))
+    expected = seal(turn, previous, digests)
+    if turn_hash != expected:
+        raise Broken(Difference("turns", f"turn={turn}", turn_hash, expected))
+    return digests
 
 
 def _check_chain(pages: Pages, report: Report, progress: Progress) -> dict[str, int]:
@@ -216,26 +286,29 @@ def _check_chain(pages: Pages, report: Report, progress: Progress) -> dict[str, 
     last = pages.number("SELECT max(turn) FROM turns")
     previous = ""
     for turn in range(last + 1):
-        found = pages.of_turn("turns", turn)
-        if not found:
-            raise Broken(Difference("turns", f"turn={turn}", None, "a sealed turn"))
-        _, turn_hash, *state, digests_text = found[0]
-        sealed = read_json("turns", f"turn={turn}", digests_text)
+        row = sealed_turn(pages, turn)
+        sealed = check_seal(turn, previous, row)
         parts = _parts_of_history(pages, turn)
-        parts["turns"] = [tuple(state)]
+        parts["turns"] = [row[2:-1]]
+        again = {}
         for name, part in parts.items():
             report.counts[name] += len(part)
-        again = {name: digest_rows(part) for name, part in parts.items()}
-        wanted = GENESIS_PARTS if turn == 0 else TURN_PARTS
-        check_digests(turn, {name: sealed.get(name) for name in again}, again)
-        expected = seal(turn, previous, {name: sealed.get(name, "") for name in wanted})
-        if expected != turn_hash:
-            raise Broken(Difference("turns", f"turn={turn}", turn_hash, expected))
-        previous = turn_hash
+            again[name] = digest_rows(part) if name == "turns" else digest(name, part)
+        check_digests(turn, {name: sealed[name] for name in again}, again)
+        previous = row[1]
         add_entries(sums, parts["entries"])
         progress(turn, last)
     report.counts["turns"] -= 1
     return sums
+
+
+def sealed_turn(pages: Pages, turn: int) -> Row:
+    """Read a row of ``turns``. Raises Broken if it is missing, or no engine would store it."""
+    found = pages.of_turn("turns", turn)
+    if not found:
+        raise Broken(Difference("turns", f"turn={turn}", None, "a sealed turn"))
+    digest("turns", found)
+    return found[0]
 
 
 def _parts_of_history(pages: Pages, turn: int) -> dict[str, list[Row]]:
@@ -267,9 +340,16 @@ def _stored_balances(pages: Pages) -> dict[str, int]:
         balances[f"agent:{agent_id}"] = balance
         balances[f"stake:{agent_id}"] = staked
         balances[f"unbonding:{agent_id}"] = _sum_of_lots(agent_id, lots)
-    for contract_id, escrow in pages.select("SELECT contract_id, escrow FROM contracts"):
+    for contract_id, escrow in pages.select(
+        "SELECT contract_id, escrow FROM contracts WHERE escrow IS NOT 0"
+    ):
         balances[f"contract:{contract_id}"] = escrow
     (system,) = pages.select(
         "SELECT issuance, destroyed, fees, cores FROM turns ORDER BY turn DESC LIMIT 1"
     )
     return balances | dict(zip(("issuance", "destroyed", "fees", "cores"), system, strict=True))
+
+
+def _text_or_not(stored: bytes) -> str:
+    """Decode text; what is no UTF-8 becomes characters that no valid text has."""
+    return stored.decode("utf-8", "surrogateescape")

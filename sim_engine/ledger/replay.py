@@ -7,6 +7,7 @@ was taken in can not be made from anything: the seal of its turn covers it.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from pathlib import Path
 from typing import Any, Final
@@ -23,15 +24,20 @@ from sim_engine.ledger.audit import (
     Report,
     add_entries,
     check_digests,
+    check_seal,
     check_sums,
     check_totals,
     compare,
+    digest,
     key_of,
+    noting,
     open_pages,
     read_json,
+    sealed_turn,
 )
 from sim_engine.ledger.journal import HISTORY, Intake, SealedTurn, write_up, write_up_genesis
 from sim_engine.ledger.rows import Row
+from sim_engine.ledger.seal import digest_rows
 from sim_engine.rules.genesis import create_world
 from sim_engine.rules.in_hand import Submitted, Turn
 from sim_engine.rules.rejections import InvariantViolation
@@ -39,6 +45,7 @@ from sim_engine.rules.state import Agent, Contract, World
 from sim_engine.rules.turn import process
 from sim_engine.types.actions import Action
 from sim_engine.types.config import Config
+from sim_engine.types.fields import AGENT_ID_PATTERN
 from sim_engine.types.requests import ACTIONS_ADAPTER, Inference
 
 TAKEN_IN: Final = ("submissions", "actions", "inference")
@@ -54,15 +61,12 @@ def verify(path: Path, progress: Progress) -> Report:
     ledger of this schema version.
     """
     report = Report()
-    with open_pages(path) as pages:
+    with noting(path, report), open_pages(path) as pages:
         replay = _Replay(pages, report)
-        try:
-            sums = replay.run(progress)
-            check_totals(pages, report)
-            replay.compare_state()
-            check_sums(pages, report, sums)
-        except Broken as broken:
-            report.differences.append(broken.difference)
+        sums = replay.run(progress)
+        check_totals(pages, report)
+        replay.compare_state()
+        check_sums(pages, report, sums)
     return report
 
 
@@ -110,35 +114,78 @@ class _Replay:
     def _genesis(self, sums: dict[str, int]) -> None:
         stored = self._pages.select("SELECT * FROM config ORDER BY key")
         self._report.counts["config"] = len(stored)
+        digest("config", stored)
         seed, config = _read_config(dict(stored))
         balances: dict[str, int] = dict(
             self._pages.select("SELECT agent_id, initial_balance FROM agents ORDER BY position")
         )
         for agent_id, balance in balances.items():
+            if not isinstance(agent_id, str) or not re.fullmatch(AGENT_ID_PATTERN, agent_id):
+                raise Broken(Difference("agents", f"agent_id={agent_id}", agent_id, "an id"))
             if type(balance) is not int or balance < 0:
                 raise Broken(
                     Difference("agents", f"agent_id={agent_id}", balance, "an initial balance")
                 )
         world = create_world(seed, balances, config)
         world.find_ended = self._find_ended
-        genesis = write_up_genesis(world, stored)
         self._world = world
-        self._compare_history(genesis, ("entries", "blocks"))
+        try:
+            self._compare_history(write_up_genesis(world, stored), ("entries", "blocks"))
+        except (Broken, TypeError):
+            self._blame_what_began(stored, balances)
+            raise
         add_entries(sums, world.books.entries)
 
     def _turn(self, number: int, sums: dict[str, int]) -> None:
-        world = self._world
-        intake = self._intake(number)
+        previous = self._world.turn_hash
         try:
-            turn = process(world, intake.submitted)
-        except InvariantViolation as violation:
-            raise Broken(
-                Difference("turns", f"turn={number}", "a sealed turn", f"none: {violation}")
-            ) from None
-        sealed = write_up(turn, intake)
-        self._compare_history(sealed, HISTORY)
+            self._play(number)
+        except (Broken, InvariantViolation, TypeError) as failure:
+            self._blame_what_was_taken_in(number, previous)
+            if isinstance(failure, InvariantViolation):
+                raise Broken(
+                    Difference("turns", f"turn={number}", "a sealed turn", f"none: {failure}")
+                ) from None
+            raise
+        add_entries(sums, self._world.books.entries)
+
+    def _play(self, number: int) -> None:
+        """Play a turn and compare all that it made."""
+        intake = self._intake(number)
+        turn = process(self._world, intake.submitted)
+        self._compare_history(write_up(turn, intake), HISTORY)
         self._compare_ended(turn)
-        add_entries(sums, world.books.entries)
+
+    def _blame_what_began(self, config_rows: list[Row], balances: dict[str, int]) -> None:
+        """Find out why genesis differs: by its config, its entries, or the roster.
+
+        Raises Broken with a part that is not as it was sealed; the roster is what is left when all
+        of those are. Returns if the rows of the differing table are the ones to name.
+        """
+        begun = sealed_turn(self._pages, 0)
+        sealed = check_seal(0, "", begun)
+        check_digests(0, {"config": sealed["config"]}, {"config": digest("config", config_rows)})
+        stored = {name: self._pages.of_turn(name, 0) for name in ("entries", "blocks")}
+        again = {name: digest(name, found) for name, found in stored.items()}
+        again["turns"] = digest_rows([begun[2:-1]])
+        if any(again[name] != sealed[name] for name in again):
+            return
+        paid = {target: amount for _, _, _, target, amount, _, _ in stored["entries"]}
+        for agent_id, balance in balances.items():
+            found = paid.get(f"agent:{agent_id}", 0)
+            if found != balance:
+                raise Broken(Difference("agents", f"agent_id={agent_id}", balance, found))
+        raise Broken(Difference("agents", "turn=0", "another order", "the order of genesis"))
+
+    def _blame_what_was_taken_in(self, turn: int, previous: str) -> None:
+        """Find out why a turn differs: what it took in is known to be wrong by its digest alone.
+
+        Raises Broken with what is not as it was sealed; returns if all of that is.
+        """
+        sealed = check_seal(turn, previous, sealed_turn(self._pages, turn))
+        for name in TAKEN_IN:
+            found = digest(name, self._pages.of_turn(name, turn))
+            check_digests(turn, {name: sealed[name]}, {name: found})
 
     def _compare_history(self, sealed: SealedTurn, names: tuple[str, ...]) -> None:
         """Compare what a turn appended, then its seal."""
@@ -147,14 +194,7 @@ class _Replay:
                 self._report, name, self._pages.of_turn(name, sealed.turn), sealed.appended[name]
             )
         stored = self._pages.of_turn("turns", sealed.turn)
-        expected = sealed.appended["turns"]
-        if stored and stored != expected:
-            key = f"turn={sealed.turn}"
-            found, right = read_json("turns", key, stored[0][-1]), orjson.loads(expected[0][-1])
-            # What was taken in is known to be wrong by its digest alone: name that first.
-            inputs = {name: found.get(name) for name in (*TAKEN_IN, "config") if name in right}
-            check_digests(sealed.turn, inputs, {name: right[name] for name in inputs})
-        compare(self._report, "turns", stored, expected)
+        compare(self._report, "turns", stored, sealed.appended["turns"])
         if sealed.turn == 0:
             self._report.counts["turns"] = 0
 
