@@ -18,7 +18,6 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from sim_orchestrator.context.possible import LABOUR_POINTS, Possible, possible
-from sim_orchestrator.context.survey import survey
 from sim_orchestrator.minds.base import Observation
 from sim_orchestrator.proposal_schema import (
     Schema,
@@ -204,7 +203,7 @@ class _Spending(_Places):
                 action_schema("transfer", to=refer("others"), amount=amount, memo=refer("memo"))
             )
         least = max(1, self.observation.config["core_reserve"])
-        if survey(self.observation).unsold_cores and limit >= least:
+        if self.can.world.unsold_cores and limit >= least:
             found.append(action_schema("bid_core", amount=amount_schema(limit, least)))
         return self.define(f"up_to_{limit}", found)
 

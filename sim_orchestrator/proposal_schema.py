@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from sim_orchestrator.context.possible import BLOCK_KINDS, Possible
-from sim_orchestrator.context.survey import survey
 from sim_orchestrator.minds.base import Observation
 
 Schema = dict[str, Any]
@@ -82,7 +81,7 @@ def proposal_schemas(
         shared[anybody] = {"enum": [other for other in can.others if other != arbitrator]}
         found += _proposals(arbitrator, refer(anybody), shared, fee_field)
         found += _core_purchases(observation, can, arbitrator, fee_field)
-        found += _pools(observation, can, arbitrator, fee_field)
+        found += _pools(can, arbitrator, fee_field)
     return found, shared
 
 
@@ -234,13 +233,9 @@ def _core_purchases(
             )
 
 
-def _pools(
-    observation: Observation, can: Possible, arbitrator: str, fee_field: Mapping[str, Schema]
-) -> Iterator[Schema]:
+def _pools(can: Possible, arbitrator: str, fee_field: Mapping[str, Schema]) -> Iterator[Schema]:
     kinds = list(can.pool_kinds)
-    free = [
-        other for other in can.others if other != arbitrator and _pools_nothing(observation, other)
-    ]
+    free = [other for other in can.others if other != arbitrator and _pools_nothing(can, other)]
     if not kinds or not free:
         return
     kind_lists = [[kind] for kind in kinds] + ([kinds] if len(kinds) > 1 else [])
@@ -253,15 +248,13 @@ def _pools(
     yield _propose("pool", {"arbitrator": {"const": arbitrator}}, object_schema(terms), fee_field)
 
 
-def _pools_nothing(observation: Observation, agent_id: str) -> bool:
-    pooled = survey(observation).pooled
-    return not any((agent_id, kind) in pooled for kind in BLOCK_KINDS)
+def _pools_nothing(can: Possible, agent_id: str) -> bool:
+    return not any((agent_id, kind) in can.world.pooled for kind in BLOCK_KINDS)
 
 
 def arbitrators(observation: Observation, can: Possible) -> list[str]:
     """Return who may arbitrate: the best record first, then those who follow in the roster."""
-    agents = survey(observation).agents
-    places = survey(observation).places
+    agents, places = can.world.agents, can.world.places
     own_place = places[observation.agent_id]
 
     def standing(agent_id: str) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from sim_orchestrator.context.survey import BPS, SMALL_ROSTER_AGENTS, pool_members, survey
+from sim_orchestrator.context.survey import BPS, SMALL_ROSTER_AGENTS, Survey, pool_members, survey
 from sim_orchestrator.minds.base import Observation
 
 Role = Literal["counterparty", "arbitrator"]
@@ -45,6 +45,7 @@ class Possible:
     """What the agent can do now.
 
     Attributes:
+        world: what everybody can work out of the public state.
         points: action points of the turn.
         spendable: tokens that it can spend and still pay for thinking; never negative.
         thinking_reserve: what is held back for the bill of this turn's thinking, in tokens.
@@ -58,6 +59,7 @@ class Possible:
         may_contract: whether it may take on one more contract as a party.
     """
 
+    world: Survey
     points: int
     spendable: int
     thinking_reserve: int
@@ -90,14 +92,15 @@ def possible(observation: Observation) -> Possible:
     config, me = observation.config, observation.agent
     reserve = thinking_reserve(observation)
     may_contract = _open_contracts(observation) < config["max_open_contracts"]
-    pooled = survey(observation).pooled
+    world = survey(observation)
     return Possible(
+        world=world,
         points=config["action_points"],
         spendable=max(0, me["balance"] - reserve),
         thinking_reserve=reserve,
         studies=study_costs(me, config),
-        others=neighbours(observation),
-        signatures=_signatures(observation, may_contract),
+        others=neighbours(observation, world),
+        signatures=_signatures(observation, world, may_contract),
         to_confirm=_attested(observation, confirming=True),
         to_dispute=_attested(observation, confirming=False),
         to_rule=tuple(
@@ -105,7 +108,7 @@ def possible(observation: Observation) -> Possible:
             for contract in observation.contracts
             if contract["status"] == "disputed" and contract["arbitrator"] == observation.agent_id
         ),
-        pool_kinds=tuple(k for k in BLOCK_KINDS if (observation.agent_id, k) not in pooled),
+        pool_kinds=tuple(k for k in BLOCK_KINDS if (observation.agent_id, k) not in world.pooled),
         may_contract=may_contract,
     )
 
@@ -134,13 +137,12 @@ def study_costs(agent: Mapping[str, Any], config: Mapping[str, int]) -> tuple[in
     return tuple(costs)
 
 
-def neighbours(observation: Observation) -> tuple[str, ...]:
+def neighbours(observation: Observation, world: Survey) -> tuple[str, ...]:
     """Return the agents that this agent may want to name: those it deals with, then the others.
 
     In a small world that is everybody else. In a large one it is the agents of its own contracts,
     then the richest and the poorest, up to ``SMALL_ROSTER_AGENTS``.
     """
-    world = survey(observation)
     if len(world.agents) <= SMALL_ROSTER_AGENTS:
         return tuple(other for other in world.agents if other != observation.agent_id)
     named = dict.fromkeys(partners(observation))
@@ -196,7 +198,9 @@ def _open_contracts(observation: Observation) -> int:
     )
 
 
-def _signatures(observation: Observation, may_contract: bool) -> tuple[Signature, ...]:
+def _signatures(
+    observation: Observation, world: Survey, may_contract: bool
+) -> tuple[Signature, ...]:
     me = observation.agent_id
     found: list[Signature] = []
     for contract in observation.contracts:
@@ -205,7 +209,7 @@ def _signatures(observation: Observation, may_contract: bool) -> tuple[Signature
         role: Role = "arbitrator" if contract["arbitrator"] == me else "counterparty"
         if role == "counterparty" and not is_party(contract, me):
             continue
-        hindrance = _pool_hindrance(observation, contract)
+        hindrance = _pool_hindrance(world, contract)
         if role == "counterparty" and not may_contract:
             hindrance = "you have too many open contracts"
         found.append(
@@ -220,12 +224,11 @@ def _signatures(observation: Observation, may_contract: bool) -> tuple[Signature
     return tuple(found)
 
 
-def _pool_hindrance(observation: Observation, contract: Mapping[str, Any]) -> str:
+def _pool_hindrance(world: Survey, contract: Mapping[str, Any]) -> str:
     if contract["contract_type"] != "pool":
         return ""
-    pooled = survey(observation).pooled
     for member in pool_members(contract):
-        if any((member, kind) in pooled for kind in contract["terms"]["kinds"]):
+        if any((member, kind) in world.pooled for kind in contract["terms"]["kinds"]):
             return f"{member} is in an active pool of the same kind"
     return ""
 

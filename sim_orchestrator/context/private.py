@@ -10,7 +10,7 @@ from sim_orchestrator.context import odds
 from sim_orchestrator.context.agreements import DESCRIPTION_CHARS_MAX, debt_of, summary
 from sim_orchestrator.context.possible import Possible, Signature, partners, possible
 from sim_orchestrator.context.public import agent_line
-from sim_orchestrator.context.survey import BPS, survey
+from sim_orchestrator.context.survey import BPS
 from sim_orchestrator.context.tokens import MUST, Line
 from sim_orchestrator.context.words import claim, harmless, quoted
 from sim_orchestrator.minds.base import Observation
@@ -40,7 +40,7 @@ def private_lines(observation: Observation) -> list[Line]:
         *_receipts(observation),
         *_insights(observation),
         *_information(observation),
-        *_neighbours(observation),
+        *_neighbours(observation, can),
         *_debts(observation),
         *_running(observation),
         *_waiting(observation, can),
@@ -177,9 +177,9 @@ def _information(observation: Observation) -> Iterator[Line]:
         )
 
 
-def _neighbours(observation: Observation) -> Iterator[Line]:
+def _neighbours(observation: Observation, can: Possible) -> Iterator[Line]:
     """Show the agents that this one deals with, where the public part does not show everybody."""
-    world = survey(observation)
+    world = can.world
     shown = set(world.shown_to_all)
     hidden = [other for other in partners(observation) if other not in shown]
     if hidden:
@@ -277,7 +277,7 @@ def _closing(observation: Observation, can: Possible) -> Iterator[Line]:
     text = f"You can do now: {', '.join(labour + free)}"
     if can.spendable:
         text += f"; with up to {can.spendable} in all: stake, burn, transfer"
-        if survey(observation).unsold_cores and can.spendable >= observation.config["core_reserve"]:
+        if can.world.unsold_cores and can.spendable >= observation.config["core_reserve"]:
             text += f", bid_core from {observation.config['core_reserve']}"
     if observation.agent["staked"]:
         text += f"; unstake up to {observation.agent['staked']}"
