@@ -37,7 +37,16 @@ EXIT_CAN_NOT_BEGIN = 2
 EXIT_INTERRUPTED = 130
 LINE_WIDTH = 110
 
-DEMO: Values = {"minds": "local", "agents": "4", "turns": 8, "own_engine": True}
+DEMO: Values = {
+    "minds": "local",
+    "agents": "4",
+    "turns": 8,
+    "own_engine": True,
+    # A very small model repeats the example in its prompt word for word unless it is let loose,
+    # and says too little to exceed the usual commons: here it pays for its thinking as others do.
+    "temperature": 1.3,
+    "world": {"commons_per_agent": 30},
+}
 """What ``demo`` plays when nothing else is said: real inference on any machine."""
 
 _TROUBLES = (
