@@ -17,26 +17,13 @@ def timestamp(moment: datetime | None = None) -> str:
 
 def listed(backend: Backend) -> dict[str, Any]:
     """Return the model's entry in `/api/tags`."""
-    model = backend.model
-    return {
-        "name": model.name,
-        "model": model.name,
-        "modified_at": timestamp(model.modified_at),
-        "size": model.size_bytes,
-        "digest": model.sha256,
-        "details": _details(backend),
-    }
+    return {**_identity(backend), "modified_at": timestamp(backend.model.modified_at)}
 
 
 def running(backend: Backend) -> dict[str, Any]:
     """Return the model's entry in `/api/ps`."""
-    model = backend.model
     return {
-        "name": model.name,
-        "model": model.name,
-        "size": model.size_bytes,
-        "digest": model.sha256,
-        "details": _details(backend),
+        **_identity(backend),
         "expires_at": _NEVER,
         "size_vram": 0,
         "context_length": backend.context_tokens,
@@ -63,6 +50,17 @@ def shown(backend: Backend, verbose: bool) -> dict[str, Any]:
         },
         "capabilities": ["completion", *(["thinking"] if backend.thinks else [])],
         "modified_at": timestamp(model.modified_at),
+    }
+
+
+def _identity(backend: Backend) -> dict[str, Any]:
+    model = backend.model
+    return {
+        "name": model.name,
+        "model": model.name,
+        "size": model.size_bytes,
+        "digest": model.sha256,
+        "details": _details(backend),
     }
 
 
