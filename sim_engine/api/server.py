@@ -124,8 +124,9 @@ def bind(host: str, port: int) -> list[socket.socket]:
     taken: list[socket.socket] = []
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     try:
-        for family, _, _, _, address in dict.fromkeys(found):
-            listening = socket.socket(family, socket.SOCK_STREAM)
+        for family, kind, protocol, _, address in dict.fromkeys(found):
+            # Named as TCP, which is when asyncio sends answers without waiting for more to send.
+            listening = socket.socket(family, kind, protocol)
             taken.append(listening)
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
