@@ -15,9 +15,6 @@ from sim_orchestrator.minds.base import Observation
 
 Schema = dict[str, Any]
 
-ARBITRATORS_MAX: Final = 3
-"""The most agents that proposals offer as arbitrators: those with the best record."""
-
 _DURATION_MAX: Final = 20
 _TITLE_CHARS: Final = 60
 _DESCRIPTION_CHARS: Final = 120
@@ -67,8 +64,7 @@ def proposal_schemas(
     Returns:
         the schemas, and the definitions that they refer to.
     """
-    judges = arbitrators(observation, can)
-    if not can.may_contract or len(can.others) < 2 or not judges:
+    if not can.arbitrators:
         return [], {}
     fee = observation.config["arbitrator_fee"]
     # An agent that cannot pay the usual fee may still ask somebody to arbitrate for nothing.
@@ -76,7 +72,7 @@ def proposal_schemas(
     budget = limit - fee if fee <= limit else limit
     shared = _shared(observation, can, budget)
     found: list[Schema] = []
-    for arbitrator in judges:
+    for arbitrator in can.arbitrators:
         anybody = f"not_{arbitrator}"
         shared[anybody] = {"enum": [other for other in can.others if other != arbitrator]}
         found += _proposals(arbitrator, refer(anybody), shared, fee_field)
@@ -250,20 +246,6 @@ def _pools(can: Possible, arbitrator: str, fee_field: Mapping[str, Schema]) -> I
 
 def _pools_nothing(can: Possible, agent_id: str) -> bool:
     return not any((agent_id, kind) in can.world.pooled for kind in BLOCK_KINDS)
-
-
-def arbitrators(observation: Observation, can: Possible) -> list[str]:
-    """Return who may arbitrate: the best record first, then those who follow in the roster."""
-    agents, places = can.world.agents, can.world.places
-    own_place = places[observation.agent_id]
-
-    def standing(agent_id: str) -> tuple[int, int]:
-        agent = agents[agent_id]
-        record = agent["rulings_missed"] - agent["rulings_made"]
-        return record, (places[agent_id] - own_place) % len(places)
-
-    known = [agent_id for agent_id in can.others if agent_id in agents]
-    return sorted(known, key=standing)[:ARBITRATORS_MAX]
 
 
 def _member_lists(free: Sequence[str]) -> Iterator[Schema]:

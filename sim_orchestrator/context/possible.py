@@ -20,6 +20,12 @@ LABOUR_POINTS: Final = 2
 LABOURS_MAX: Final = 3
 """The most actions of two points that an answer is offered."""
 
+ARBITRATORS_MAX: Final = 3
+"""The most agents that are offered as arbitrators: a schema names each of them many times."""
+
+PARTIES_BESIDE_PROPOSER: Final = 2
+"""A counterparty and an arbitrator.  (rules §10)"""
+
 
 @dataclass(frozen=True, slots=True)
 class Signature:
@@ -56,7 +62,8 @@ class Possible:
         to_dispute: attested contracts that it can dispute.
         to_rule: disputed contracts that it has to rule on.
         pool_kinds: kinds of blocks for which it shares no pool yet.
-        may_contract: whether it may take on one more contract as a party.
+        arbitrators: who may arbitrate what it proposes, the best record first; empty if it may
+            propose nothing.
     """
 
     world: Survey
@@ -70,7 +77,7 @@ class Possible:
     to_dispute: tuple[str, ...]
     to_rule: tuple[str, ...]
     pool_kinds: tuple[str, ...]
-    may_contract: bool
+    arbitrators: tuple[str, ...]
 
     @property
     def labours(self) -> int:
@@ -93,13 +100,14 @@ def possible(observation: Observation) -> Possible:
     reserve = thinking_reserve(observation)
     may_contract = _open_contracts(observation) < config["max_open_contracts"]
     world = survey(observation)
+    others = neighbours(observation, world)
     return Possible(
         world=world,
         points=config["action_points"],
         spendable=max(0, me["balance"] - reserve),
         thinking_reserve=reserve,
         studies=study_costs(me, config),
-        others=neighbours(observation, world),
+        others=others,
         signatures=_signatures(observation, world, may_contract),
         to_confirm=_attested(observation, confirming=True),
         to_dispute=_attested(observation, confirming=False),
@@ -109,7 +117,7 @@ def possible(observation: Observation) -> Possible:
             if contract["status"] == "disputed" and contract["arbitrator"] == observation.agent_id
         ),
         pool_kinds=tuple(k for k in BLOCK_KINDS if (observation.agent_id, k) not in world.pooled),
-        may_contract=may_contract,
+        arbitrators=_arbitrators(observation, world, others) if may_contract else (),
     )
 
 
@@ -149,6 +157,22 @@ def neighbours(observation: Observation, world: Survey) -> tuple[str, ...]:
     named.update(dict.fromkeys(world.shown_to_all))
     named.pop(observation.agent_id, None)
     return tuple(named)[:SMALL_ROSTER_AGENTS]
+
+
+def _arbitrators(
+    observation: Observation, world: Survey, others: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Return who may arbitrate: the best record first, then those who follow in the roster."""
+    if len(others) < PARTIES_BESIDE_PROPOSER:
+        return ()
+    own_place = world.places[observation.agent_id]
+
+    def standing(agent_id: str) -> tuple[int, int]:
+        agent = world.agents[agent_id]
+        record = agent["rulings_missed"] - agent["rulings_made"]
+        return record, (world.places[agent_id] - own_place) % len(world.places)
+
+    return tuple(sorted(others, key=standing)[:ARBITRATORS_MAX])
 
 
 def partners(observation: Observation) -> list[str]:

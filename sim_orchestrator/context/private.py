@@ -18,6 +18,9 @@ from sim_orchestrator.minds.base import Observation
 NOTES_CHARS_MAX: Final = 600
 CONTENT_CHARS_MAX: Final = 1_000
 REASON_CHARS_MAX: Final = 200
+_LISTED_MAX: Final = 10
+"""The most lots of stake, cores or wage funds that one line lists."""
+
 
 RANK_WAITING: Final = 95
 RANK_REJECTION: Final = 90
@@ -71,10 +74,11 @@ def _means(me: Mapping[str, Any]) -> str:
         f"study level {me['study_level']} (step {me['study_progress']} of {me['study_level'] + 1})",
     ]
     parts += [
-        f"{lot['amount']} unstaked until turn {lot['release_turn']}" for lot in me["unbonding"]
+        f"{lot['amount']} unstaked until turn {lot['release_turn']}"
+        for lot in me["unbonding"][:_LISTED_MAX]
     ]
     if me["cores"]:
-        parts.append(f"cores {' '.join(map(str, me['cores']))}")
+        parts.append(f"cores {' '.join(map(str, me['cores'][:_LISTED_MAX]))}")
     return f"You have: {', '.join(parts)}."
 
 
@@ -163,7 +167,8 @@ def _insights(observation: Observation) -> Iterator[Line]:
     )
     known = [f"turn {turn}: {fund}" for turn, fund in funds if turn >= observation.turn]
     if known:
-        yield Line(f"You know the wage fund of {', '.join(known)}.", RANK_INSIGHTS)
+        listed = ", ".join(known[:_LISTED_MAX])
+        yield Line(f"You know the wage fund of {listed}.", RANK_INSIGHTS)
 
 
 def _information(observation: Observation) -> Iterator[Line]:
@@ -253,6 +258,9 @@ def _to_rule(contract: Mapping[str, Any], observation: Observation) -> Line:
     until = dispute["turn"] + observation.config["ruling_window"]
     rule = _send(type="arbitrator_ruling", contract_id=contract["contract_id"], ruling="split")
     reason = claim(dispute["by"], dispute["reason"], DESCRIPTION_CHARS_MAX)
+    if "content" in contract["terms"]:
+        seller = contract[contract["terms"]["seller"]]
+        reason += f"; sold as {claim(seller, contract['terms']['content'], CONTENT_CHARS_MAX)}"
     text = f"You must rule until turn {until} (proposer {contract['proposer']}, counterparty "
     text += f"{contract['counterparty']}, or split) on {summary(contract)}; {reason}; send {rule}"
     return Line(text, RANK_WAITING, contract["proposed_turn"])
@@ -281,5 +289,7 @@ def _closing(observation: Observation, can: Possible) -> Iterator[Line]:
             text += f", bid_core from {observation.config['core_reserve']}"
     if observation.agent["staked"]:
         text += f"; unstake up to {observation.agent['staked']}"
+    if can.arbitrators:
+        text += f"; propose_contract, sell_information (arbitrator {' or '.join(can.arbitrators)})"
     yield Line(f"{text}. Points: {can.points}.", MUST)
     yield Line("Answer now with one JSON object.", MUST)

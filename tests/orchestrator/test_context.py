@@ -147,6 +147,27 @@ def test_in_a_crowd_only_extremes_and_partners_are_shown():
     assert "agent_501: 50100, 0, 0, 0" in private
 
 
+def test_who_rules_on_information_is_shown_what_was_sold():
+    seen = fixed_world()
+    sale = {
+        **seen.contracts[5],
+        "status": "disputed",
+        "arbitrator": "agent_0",
+        "counterparty": "agent_5",
+        "dispute": {"by": "agent_5", "turn": 20, "reason": "It is wrong."},
+        "terms": {**seen.contracts[5]["terms"], "content": "The fund is 7."},
+    }
+    private = shown(dataclasses.replace(seen, contracts=[sale]))[2]
+    assert 'sold as agent_2 claims: "The fund is 7."' in private
+    assert '"ruling":"split"' in private
+
+
+def test_an_owner_of_countless_cores_still_fits():
+    seen = fixed_world()
+    rich = {**seen.agent, "cores": list(range(5_000))}
+    assert "cores 0 1 2 3 4 5 6 7 8 9." in shown(fixed_world(agent=rich))[2]
+
+
 def test_the_crowd_offers_partners_before_extremes():
     others = possible(crowd(1_000)).others
     assert others[:2] == ("agent_500", "agent_501")
