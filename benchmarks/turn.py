@@ -104,10 +104,9 @@ def measure(agents: int, actions: int, turns: int) -> str:
     engine = statistics.median(pair[0] for pair in timed)
     plain = statistics.median(pair[1] for pair in timed)
     rows = statistics.median(pair[2] for pair in timed)
-    return (
-        f"{agents:>8,} {actions:>8,} {engine * 1e3:>10.1f} {plain * 1e3:>9.1f} {engine / plain:>6.2f}"
-        f" {actions / engine:>11,.0f} {rows / plain:>11,.0f} {peak / 2**20:>9,.0f}"
-    )
+    times = f"{engine * 1e3:>10.1f} {plain * 1e3:>9.1f} {engine / plain:>6.2f}"
+    speeds = f"{actions / engine:>11,.0f} {rows / plain:>13,.0f}"
+    return f"{agents:>8,} {actions:>8,} {times} {speeds} {peak / 2**20:>9,.0f}"
 
 
 def _pair(
