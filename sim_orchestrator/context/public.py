@@ -15,6 +15,9 @@ from sim_orchestrator.minds.base import Observation
 MESSAGE_CHARS_MAX: Final = 300
 """How much of one public message a prompt shows."""
 
+MESSAGES_MAX: Final = 16
+"""The most messages that a prompt shows, the newest: what eight agents can say in a turn."""
+
 RANK_AGENTS: Final = 90
 RANK_BLOCKS: Final = 60
 RANK_SPEECH: Final = 50
@@ -135,7 +138,7 @@ def _blocks(history: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
 
 
 def _speech(messages: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
-    for message in messages:
+    for message in messages[-MESSAGES_MAX:]:
         who = f"Turn {message['turn']}, {message['agent_id']}"
         words = claim(who, message["message"], MESSAGE_CHARS_MAX)
         yield Line(words, RANK_SPEECH, message["turn"])

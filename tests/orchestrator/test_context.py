@@ -105,6 +105,15 @@ def test_where_space_is_short_the_oldest_words_go_first():
     assert kept == list(range(21 - len(kept), 21))
 
 
+def test_only_the_newest_messages_are_shown():
+    speech = [
+        {"turn": 20, "agent_id": "agent_1", "message": f"word {seq}.", "seq": seq}
+        for seq in range(40)
+    ]
+    public = shown(fixed_world(speech=speech), budget=20_000)[1]
+    assert [seq for seq in range(40) if f'"word {seq}."' in public] == list(range(24, 40))
+
+
 def test_what_waits_for_the_agent_outlives_everything_that_may_go():
     _, _, private = shown(fixed_world(), budget=2_750)
     assert '{"type":"sign_contract","contract_id":"c33","role":"counterparty"}' in private
