@@ -196,6 +196,7 @@ class Engine(Observer):
                 " send the same request again"
             ) from error
         self._sealed_turn = turn.number
+        self._states = {}
         self._pool.clear()
         (row,) = sealed.appended["turns"]
         state = dict(zip(TURN_COLUMNS, row, strict=True))
@@ -311,7 +312,7 @@ class Engine(Observer):
     def _load_again(self) -> None:
         """Read world, pool and keys from the ledger; halt if what it says can not be."""
         self._world = None
-        self._state_cache.clear()
+        self._states = {}
         try:
             world = self._store.load()
             self._pool.load(world)

@@ -1,8 +1,8 @@
 """The reading half of the engine: every answer is of one sealed turn, whole.
 
-Reads take the lock that a turn takes, so that none sees half of a turn. Answers come as the bytes
-of their JSON: building them with a ready-made encoder is what makes a large world readable in
-milliseconds.
+Reads take the lock that a turn takes, so that none sees half of a turn; only what was made ready
+since the last seal is given out without. Answers come as the bytes of their JSON: building them
+with a ready-made encoder is what makes a large world readable in milliseconds.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ class Observer:
         self._store = store
         self._world: World | None = None
         self._sealed_turn: int | None = None
-        self._state_cache: dict[tuple[str, bool], bytes] = {}
+        self._states: dict[bool, bytes] = {}
+        """The answers of ``state`` since the last seal, with and without agents."""
 
     @property
     def turn(self) -> int | None:
@@ -50,13 +51,27 @@ class Observer:
     def state(self, *, with_agents: bool = True) -> bytes:
         """Show the public world, with or without the list of its agents."""
         with self._reading() as (world, _):
-            key = (world.turn_hash, with_agents)
-            if key not in self._state_cache:
-                if len(self._state_cache) > 1:
-                    self._state_cache.clear()
+            if with_agents not in self._states:
                 view = views.state_view(world, with_agents=with_agents)
-                self._state_cache[key] = orjson.dumps(view)
-            return self._state_cache[key]
+                self._states[with_agents] = orjson.dumps(view)
+            return self._states[with_agents]
+
+    def ready_state(self, *, with_agents: bool = True) -> bytes | None:
+        """Show the public world if somebody has asked for it since the last seal.
+
+        It waits for nothing: while a turn is in hand this is the world before it.
+        """
+        return self._states.get(with_agents)
+
+    @contextmanager
+    def at_once(self) -> Iterator[bool]:
+        """Hold the world still if no turn is in hand; yields whether it is held."""
+        held = self._lock.acquire(blocking=False)
+        try:
+            yield held
+        finally:
+            if held:
+                self._lock.release()
 
     def agent(self, agent_id: str, *, private: bool) -> bytes:
         """Show an agent, with its private part to those who may see it."""

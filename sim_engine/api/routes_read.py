@@ -45,7 +45,10 @@ async def state(
 ) -> Response:
     """Show all that every agent may know, with the contracts that have not ended."""
     workers = workers_of(request)
-    return _json(await workers.read(workers.engine.state, with_agents=agents))
+    content = workers.engine.ready_state(with_agents=agents)
+    if content is None:
+        content = await workers.read(workers.engine.state, with_agents=agents)
+    return _json(content)
 
 
 @router.get(
@@ -64,8 +67,9 @@ async def state(
 async def agent(request: Request, agent_id: NameInPath) -> Response:
     """Show an agent, with what it alone knows to those who may see it."""
     workers = workers_of(request)
-    private = caller_of(request).may_read_privately(agent_id)
-    return _json(await workers.read(workers.engine.agent, agent_id, private=private))
+    if caller_of(request).may_read_privately(agent_id):
+        return _json(await workers.read(workers.engine.agent, agent_id, private=True))
+    return _json(await workers.read_light(workers.engine.agent, agent_id, private=False))
 
 
 @router.get(
@@ -81,7 +85,7 @@ async def agent(request: Request, agent_id: NameInPath) -> Response:
 async def contract(request: Request, contract_id: NameInPath) -> Response:
     """Show a contract; the content of an information sale only to those who may read it."""
     workers, caller = workers_of(request), caller_of(request)
-    content = await workers.read(
+    content = await workers.read_light(
         workers.engine.contract, contract_id, reader=caller.agent_id, operator=caller.is_operator
     )
     return _json(content)
@@ -150,7 +154,7 @@ async def config(request: Request) -> Response:
     """Show every key of the config, the version of the protocol, and to the operator the seed."""
     workers = workers_of(request)
     operator = caller_of(request).is_operator
-    return _json(await workers.read(workers.engine.config, operator=operator))
+    return _json(await workers.read_light(workers.engine.config, operator=operator))
 
 
 @router.get(

@@ -171,9 +171,13 @@ def test_a_signal_to_stop_lets_the_turn_in_hand_finish(engine: Server, tmp_path:
         engine.connect() as half_open,
     ):
         half_open.sendall(b"POST /turn HTTP/1.1\r\nHost: a\r\n")
+        before = httpx.get(f"{engine.url}/state").json()
         ledger.execute("BEGIN IMMEDIATE")  # the turn's commit has to wait
         thread.start()
         wait_until_reads_wait(engine)
+        # What was asked for since the last seal is still there, and of that seal.
+        assert httpx.get(f"{engine.url}/state").json() == before
+        assert httpx.get(f"{engine.url}/health").json()["turn"] == 0
         engine.process.send_signal(signal.SIGTERM)
         time.sleep(0.5)
         assert (answers, engine.process.poll()) == ([], None)
@@ -190,9 +194,8 @@ def wait_until_reads_wait(engine: Server) -> None:
     deadline = time.monotonic() + 4  # a commit waits for a lock no longer than five seconds
     while time.monotonic() < deadline:
         try:
-            httpx.get(f"{engine.url}/state", timeout=0.2)
+            httpx.get(f"{engine.url}/config", timeout=0.2)
         except httpx.ReadTimeout:
-            assert httpx.get(f"{engine.url}/health", timeout=2).json()["turn"] == 0
             return
     raise AssertionError("no turn was ever in hand")
 
