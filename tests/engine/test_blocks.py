@@ -7,7 +7,7 @@ import random
 import pytest
 
 from tests.engine import oracle
-from tests.engine.harness import burn, mine, speak, stake, study, transfer
+from tests.engine.harness import burn, mine, speak, stake, study, transfer, unstake
 
 # Two agents and one slot: D = 200, and two mine actions have power 200, so that every draw solves.
 SURE = {"mine_slots": 1, "mine_power": 100}
@@ -144,6 +144,13 @@ def test_fresh_stake_has_no_weight_and_aged_stake_wins(open_world):
     assert world.agent("b")["stake_since"] == 2
     assert world.state()["chain"]["tip_hash"] == stake_block["hash"]
     assert world.state()["chain"]["height"] == 3
+
+
+def test_stake_that_is_withdrawn_this_turn_has_no_weight(open_world):
+    world = open_world(AB, {**SURE, "stake_rate_bps": 10_000, "burn_rate_bps": 0})
+    world.turn({"b": [stake(100)]})
+    answer = world.turn({"a": [mine(), mine()], "b": [unstake(100)]})
+    assert kinds(answer) == [("mine", "a", "canonical")]
 
 
 def test_a_burn_counts_in_the_turn_it_is_made_and_decays_after_the_draw(open_world):

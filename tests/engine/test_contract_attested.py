@@ -229,6 +229,21 @@ def test_a_dispute_after_the_payees_confirmation_is_still_a_dispute(open_world):
     assert world.contract(cid)["status"] == "lapsed"
 
 
+def test_a_dispute_and_its_ruling_fit_into_one_turn(open_world):
+    world, cid = started(open_world)
+    world.turn({"z": [rule(cid, "split")], "a": [dispute(cid, fee=1)]})
+    ended(world, cid, "ruled", 3)
+
+
+def test_a_confirmation_fits_into_the_turn_of_activation(open_world):
+    world = open_world(THOUSAND)
+    proposal = service(200)
+    world.turn({"a": [proposal]})
+    signs = {x: [{**acts[0], "fee": 1}] for x, acts in world.signatures("c1", proposal).items()}
+    world.turn({**signs, "a": [confirm("c1")]})
+    ended(world, "c1", "settled", 2)
+
+
 # -- insurance -------------------------------------------------------------------------------------
 
 

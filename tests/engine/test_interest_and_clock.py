@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.engine import oracle
-from tests.engine.harness import speak, stake, transfer
+from tests.engine.harness import bid, job, loan, mine, running, speak, stake, transfer, unstake
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,53 @@ def test_interest_is_taken_after_this_turns_income(open_world):
     assert world.balances() == [0, 400]
 
 
+# -- the order of the last phases ------------------------------------------------------------------
+
+
+def test_stake_is_released_after_interest_and_before_suspension(open_world):
+    world = open_world(
+        {"a": 100, "b": 0}, {"commons_per_agent": 0, "credit_limit": 100, "unbonding_turns": 1}
+    )
+    world.turn({"a": [stake(100)]})
+    world.turn({"a": [unstake(100)]})
+    world.turn(tokens={"a": 150})
+    # −150, interest ceil(min(150, 100)·1%) = 1, then 100 come back: −51 is within the limit of 100.
+    assert (world.balance("a"), world.agent("a")["suspended"]) == (-51, False)
+
+
+def test_a_proposal_expires_after_interest_and_before_suspension(open_world):
+    world = open_world(
+        {"a": 100, "b": 0, "z": 0},
+        {"commons_per_agent": 0, "credit_limit": 100, "sign_window": 1, "arbitrator_fee": 0},
+    )
+    world.turn({"a": [loan(100, 100)]})
+    world.turn(tokens={"a": 150})
+    assert world.contract("c1")["status"] == "expired"
+    assert (world.balance("a"), world.agent("a")["suspended"]) == (-51, False)
+
+
+def test_dividends_come_before_contracts(open_world):
+    config = {"commons_per_agent": 0, "core_count": 1, "core_reserve": 10}
+    world = open_world({"a": 1_000, "b": 10, "z": 1_000}, config)
+    world.turn({"b": [bid(10)], "a": [loan(100, 400, duration=1)]})
+    world.turn(world.signatures("c1", loan(1, 1)))
+    # b has 100; the 300 that a is charged are b's dividend, just in time for the repayment of 400.
+    world.turn(tokens={"a": 300})
+    assert world.contract("c1")["status"] == "settled"
+    assert world.balance("b") == 0
+
+
+def test_wages_and_mined_tokens_come_before_contracts(open_world):
+    # One slot and D = 3 at most, against a power of at least 1 × 100: mining is sure.
+    config = {"mine_slots": 1, "mine_power": 100, "difficulty_down_bps": 100}
+    world = open_world({"a": 1_000, "b": 0, "z": 1_000}, {**config, "job_fund_per_agent": 10_000})
+    world.sign_all(loan(100, 2_100, duration=1))
+    # 100 + 400 + 1,600 = 2,100.
+    world.turn({"b": [job(), mine()]})
+    assert world.contract("c1")["status"] == "settled"
+    assert world.balances() == [850 + 2_100, 0, 1_050]
+
+
 # -- genesis ---------------------------------------------------------------------------------------
 
 
@@ -66,6 +113,14 @@ def test_genesis_gives_each_agent_its_balance_from_issuance(open_world):
     assert state["supply"] == {"issued": 12, "destroyed": 0, "circulating": 12}
     assert world.entries(0) == [("issuance", "agent:a", 5), ("issuance", "agent:c", 7)]
     assert world.cores() == dict.fromkeys(range(4))
+
+
+def test_an_agent_without_a_balance_of_its_own_gets_the_initial_one(tmp_path):
+    agents = ["a", {"agent_id": "b"}, {"agent_id": "c", "balance": 0}]
+    with running(tmp_path / "sim.db") as client:
+        client.post("/init", json={"agents": agents, "config": {"initial_balance": 9}})
+        shown = client.get("/state").json()["agents"]
+        assert [(a["agent_id"], a["balance"]) for a in shown] == [("a", 9), ("b", 9), ("c", 0)]
 
 
 def test_genesis_block_has_the_hash_of_the_rules(open_world):
