@@ -15,6 +15,7 @@ from sim_engine.errors import KeyReused, NotFound, QueueFull
 from sim_engine.intake import Pending, canonical_payload
 from sim_engine.ledger import rows, tables
 from sim_engine.ledger.seal import digest_rows
+from sim_engine.ledger.store import writing
 from sim_engine.rules.state import World
 from sim_engine.types.requests import ACTION_ADAPTER, QueueRequest
 
@@ -92,7 +93,7 @@ class PendingPool:
                 f"{agent.agent_id} has {queued} queued actions, the limit is {QUEUED_MAX};"
                 " wait for the next turn, which takes them"
             )
-        with self._connection.begin():
+        with writing(self._connection):
             ids = [self._store(agent.agent_id, payload) for payload in payloads]
             if idempotency_key is not None:
                 self._remember(agent.agent_id, idempotency_key, request_hash, ids, world.turn + 1)

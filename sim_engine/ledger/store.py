@@ -77,7 +77,7 @@ class Store:
 
     def create(self, genesis: SealedTurn, key_hashes: Iterable[Row]) -> None:
         """Write a new world in one transaction."""
-        with self.connection.begin():
+        with writing(self.connection):
             for name, appended in genesis.appended.items():
                 self._write(_INSERT[name], appended)
             self._write(_INSERT["agents"], genesis.agents)
@@ -89,7 +89,7 @@ class Store:
 
         When this returns the turn is on the disk. When it raises, none of it is.
         """
-        with self.connection.begin():
+        with writing(self.connection):
             for name, appended in sealed.appended.items():
                 self._write(_INSERT[name], appended)
             self._write(_REPLACE_CONTRACT, sealed.contracts)
@@ -189,6 +189,22 @@ class Store:
     def _write(self, statement: str, parameters: list[Row]) -> None:
         if parameters:
             self.connection.exec_driver_sql(statement, parameters)
+
+
+@contextmanager
+def writing(connection: Connection) -> Iterator[None]:
+    """Commit what the block writes, or roll all of it back.
+
+    That holds for a COMMIT that fails as well: SQLAlchemy takes such a transaction for ended, while
+    SQLite may have it open, and whatever is read or committed next would have it in it.
+    """
+    driver = connection.connection
+    try:
+        with connection.begin():
+            yield
+    except BaseException:
+        driver.rollback()
+        raise
 
 
 def open_database(path: Path, *, read_only: bool = False) -> Database:

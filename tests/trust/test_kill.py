@@ -73,7 +73,7 @@ class Killing:
         self.sealed = 0
         """The last turn that was answered."""
         self.unanswered = Counter[bool]()
-        """How many kills came before the answer to a turn, by whether it was sealed all the same."""
+        """Kills before a turn was answered, by whether it was sealed all the same."""
         self.engine = EngineProcess(path)
 
     def ask(self, method: str, body: bytes, **more: Any) -> Any:
