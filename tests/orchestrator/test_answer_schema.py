@@ -219,6 +219,45 @@ def test_two_agents_alone_are_offered_no_contracts():
     assert "propose_contract" not in offered(observation(roster=2))
 
 
+KEYWORDS = {
+    "$defs",
+    "$ref",
+    "additionalProperties",
+    "anyOf",
+    "const",
+    "enum",
+    "maxItems",
+    "maxLength",
+    "maximum",
+    "minItems",
+    "minLength",
+    "minimum",
+    "prefixItems",
+    "properties",
+    "required",
+    "type",
+}
+
+
+def keywords(schema: Any) -> set[str]:
+    """Return the keywords of a schema, without the names of properties and definitions."""
+    if isinstance(schema, list):
+        return set().union(*map(keywords, schema))
+    if not isinstance(schema, dict):
+        return set()
+    found = set(schema)
+    for key, inner in schema.items():
+        if key in ("properties", "$defs"):
+            found |= set().union(*map(keywords, inner.values()))
+        elif key not in ("const", "enum"):
+            found |= keywords(inner)
+    return found
+
+
+def test_only_keywords_are_used_that_llama_cpp_turns_into_a_grammar():
+    assert keywords(answer_schema(fixed_world())) <= KEYWORDS
+
+
 def test_texts_are_as_long_as_asked_for():
     schema = answer_schema(observation(), text_chars=40)
     assert schema["properties"]["thought"]["maxLength"] == 40
