@@ -31,6 +31,7 @@ from sim_orchestrator.proposal_schema import (
 
 TEXT_CHARS_MIN: Final = 60
 TEXT_CHARS_MAX: Final = 600
+_MESSAGE_CHARS_MIN: Final = 80
 _REASON_CHARS: Final = 120
 _SPENDING_MAX: Final = 3
 """The most actions of one point in an answer."""
@@ -62,7 +63,7 @@ def answer_schema(observation: Observation, *, text_chars: int | None = None) ->
     can = possible(observation)
     longest = text_chars_that_are_free(observation.config) if text_chars is None else text_chars
     labour, spending = _Labour(can), _Spending(observation, can)
-    free = _Free(observation, can, longest * 2 // 3)
+    free = _Free(observation, can, max(_MESSAGE_CHARS_MIN, longest * 2 // 3))
     sequences = [
         _sequence([*labour.places(works), *spending.places(works, payments), *free.places(rest)])
         for works in range(can.labours, -1, -1)
