@@ -187,8 +187,8 @@ class Engine(Observer):
                 sealed = write_up(turn, intake)
                 self._store.commit(sealed, idempotency_key)
         except InvariantViolation as violation:
-            path = write_evidence(self._store.path, str(violation), value, world, self._world)
-            self.halted = f"{violation}; the evidence is in {path.name}"
+            self.halted = str(violation)
+            self.halted += self._keep_evidence(str(violation), value, world)
             raise Halted(f"nothing of this turn was kept: {self.halted}") from violation
         except DBAPIError as error:
             raise StorageFailed(
@@ -210,6 +210,14 @@ class Engine(Observer):
             "inference_fees": state["inference_fees"],
         }
         return TurnAnswer(orjson.dumps(answer), replayed=False, summary=summary)
+
+    def _keep_evidence(self, reason: str, value: Any, broken: World) -> str:
+        """Write the evidence of a failed turn; returns where it is, or why it is nowhere."""
+        try:
+            path = write_evidence(self._store.path, reason, value, broken, self._world)
+        except OSError as error:
+            return f"; its evidence could not be written ({error.strerror})"
+        return f"; the evidence is in {path.name}"
 
     def _sealed_before(
         self,

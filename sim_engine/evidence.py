@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ def write_evidence(
     """Write the request, the entries of the failed turn and all changed balances beside the ledger.
 
     ``broken`` is the world as the failed turn left it in memory, ``sealed`` the world of the
-    ledger; the file holds private texts of the request, as the ledger does. Returns its path.
+    ledger; the file holds private texts of the request, as the ledger does, and is its owner's to
+    read. Returns its path. Raises OSError.
     """
     before = {} if sealed is None else _balances(sealed)
     after = _balances(broken)
@@ -34,9 +36,14 @@ def write_evidence(
         "sum_of_all_accounts": sum(after.values()),
     }
     path = db_path.with_name(f"{db_path.name}.halted-{broken.turn}.json")
-    path.write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2))
-    path.chmod(0o600)
+    content = orjson.dumps(found, option=orjson.OPT_INDENT_2)
+    with open(path, "wb", opener=_owner_only) as file:
+        file.write(content)
     return path
+
+
+def _owner_only(path: str, flags: int) -> int:
+    return os.open(path, flags, mode=0o600)
 
 
 def _balances(world: World) -> dict[str, int]:
