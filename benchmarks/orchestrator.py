@@ -255,7 +255,7 @@ def main() -> None:
     rows: dict[str, Callable[[int, int], Awaitable[float]]] = {
         "official client, one pool": lambda n, c: with_official_clients(url, seen, 1, n, c),
         "official client, 8 pools": lambda n, c: with_official_clients(url, seen, 8, n, c),
-        "official client, our transport": lambda n, c: with_our_transport(url, seen, n, c),
+        "official client, our way to ask": lambda n, c: with_our_transport(url, seen, n, c),
         "a whole decision": lambda n, c: whole_decisions(url, seen, n, c),
     }
     columns = (8, 64, 256)

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import httpx
 import ollama
+import orjson
 
 from sim_orchestrator.minds.base import ModelsUnavailable
 from sim_orchestrator.transport import AnswerTooLarge, StreamTransport
@@ -46,12 +47,27 @@ class NoAnswer:
     reason: str
 
 
+class Client(ollama.AsyncClient):
+    """The official client, with a cheaper way to ask.
+
+    Its ``chat`` copies the request through pydantic and the standard library's JSON. For a schema
+    of tens of thousands of bytes that takes longer than everything else that a call costs us.
+    """
+
+    async def ask(self, request: Mapping[str, Any]) -> ollama.ChatResponse:
+        """Send ``POST /api/chat`` as ``chat`` does; raises what ``chat`` raises."""
+        response = await self._request_raw(  # type: ignore[no-untyped-call]
+            "POST", "/api/chat", content=orjson.dumps(request)
+        )
+        return ollama.ChatResponse(**response.json())
+
+
 @dataclass(slots=True)
 class Host:
     """One Ollama server."""
 
     url: str
-    client: ollama.AsyncClient
+    client: Client
     models: Collection[str] = ()
     in_flight: int = 0
     away_until: float = 0.0
@@ -64,7 +80,7 @@ def host(url: str) -> Host:
         ModelsUnavailable: the text is no address.
     """
     try:
-        client = ollama.AsyncClient(
+        client = Client(
             host=url,
             transport=StreamTransport(max_answer_bytes=MAX_ANSWER_BYTES),
             trust_env=False,
@@ -182,6 +198,14 @@ class HostPool:
             seconds: how long it may take, waiting included.
             too_late: the reason to give when that time is over.
         """
+        request = {
+            "model": model,
+            "messages": messages,
+            "stream": False,
+            "think": think,
+            "format": schema,
+            "options": options,
+        }
         trouble = ""
         try:
             async with asyncio.timeout(seconds):
@@ -189,14 +213,7 @@ class HostPool:
                     each = self._least_busy(model)
                     if each is None:
                         return NoAnswer(trouble or f"no host has the model {model} any more")
-                    found = await self._call(
-                        each,
-                        model=model,
-                        messages=messages,
-                        format=schema,
-                        options=options,
-                        think=think,
-                    )
+                    found = await self._call(each, request)
                     if not isinstance(found, _Trouble):
                         return found
                     trouble = found.reason
@@ -217,10 +234,10 @@ class HostPool:
         able = [each for each in self.hosts if model in each.models]
         return min(able, key=lambda each: (self._is_away(each), each.in_flight), default=None)
 
-    async def _call(self, each: Host, **request: Any) -> Answer | NoAnswer | _Trouble:
+    async def _call(self, each: Host, request: Mapping[str, Any]) -> Answer | NoAnswer | _Trouble:
         each.in_flight += 1
         try:
-            response = await each.client.chat(stream=False, **request)
+            response = await each.client.ask(request)
         except AnswerTooLarge as error:
             return NoAnswer(str(error))
         except (ConnectionError, httpx.HTTPError) as error:
