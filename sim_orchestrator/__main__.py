@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -163,8 +163,9 @@ def _add_play(
     command = commands.add_parser(
         name,
         help=text,
+        usage="%(prog)s [--flag VALUE …]",
         description=text.capitalize() + ".",
-        epilog=_epilog(),
+        epilog=_epilog(DEMO["world"] if name == "demo" else {}),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     preset = DEMO if name == "demo" else {}
@@ -204,8 +205,12 @@ def _add_play(
     )
 
 
-def _epilog() -> str:
-    world = [f"  {field.name}={field.default}" for field in fields(Config)]
+def _epilog(preset: Mapping[str, int]) -> str:
+    world = [
+        f"  {field.name}={field.default}"
+        + (f" (here {preset[field.name]})" if field.name in preset else "")
+        for field in fields(Config)
+    ]
     return "\n".join(
         [
             "Every flag is an environment variable too, SIM_ and its name in capitals: SIM_TURNS.",
