@@ -44,11 +44,7 @@ async def state(
     agents: Annotated[bool, Query(description="false leaves the list of agents out")] = True,
 ) -> Response:
     """Show all that every agent may know, with the contracts that have not ended."""
-    workers = workers_of(request)
-    content = workers.engine.ready_state(with_agents=agents)
-    if content is None:
-        content = await workers.read(workers.engine.state, with_agents=agents)
-    return _json(content)
+    return _json(await workers_of(request).state(with_agents=agents))
 
 
 @router.get(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import Task, create_task, shield
 from collections.abc import Callable
 from functools import partial
 from typing import Final, ParamSpec, TypeVar
@@ -31,10 +32,29 @@ class Workers:
         self._readers = CapacityLimiter(READERS_MAX)
         self._queuers = CapacityLimiter(QUEUERS_MAX)
         self._writers = CapacityLimiter(WRITERS_MAX)
+        self._states: dict[tuple[int | None, bool], Task[bytes]] = {}
 
     async def read(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a method that reads."""
         return await to_thread.run_sync(partial(method, *args, **kwargs), limiter=self._readers)
+
+    async def state(self, *, with_agents: bool) -> bytes:
+        """Read the public world. After a seal the first to ask has it made, all others wait for it.
+
+        Else each of them would queue for a thread and for the engine's lock, which the next turn
+        may take before they are through.
+        """
+        ready = self.engine.ready_state(with_agents=with_agents)
+        if ready is not None:
+            return ready
+        # Whoever asks after a turn was answered must see that turn or a later one.
+        asked = (self.engine.turn, with_agents)
+        making = self._states.get(asked)
+        if making is None:
+            making = create_task(self.read(self.engine.state, with_agents=with_agents))
+            making.add_done_callback(lambda _: self._states.pop(asked))
+            self._states[asked] = making
+        return await shield(making)
 
     async def read_light(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a method that reads a little of what is in memory: at once, if no turn is in hand.
