@@ -1,0 +1,101 @@
+"""What it costs to prove a ledger, against plainly reading the same rows.
+
+python -m benchmarks.verify [--sizes 16:48:2000,1000:3000:40] [--rounds 3]
+
+``verify`` plays every turn again and compares every row; ``--quick`` hashes the rows of history
+again. The plain reading is ``SELECT *`` over every table of the same file by ``sqlite3``, in the
+same run. All three are measured in CPU time, by turns, and the best of the rounds counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sqlite3
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.worlds import init_body, turn_body
+from sim_engine.engine import Engine
+from sim_engine.ledger import tables
+from sim_engine.ledger.audit import verify_hashes
+from sim_engine.ledger.replay import verify
+
+SIZES: Final = "16:48:2000,1000:3000:40"
+
+
+def make(ledger: Path, agents: int, actions: int, turns: int) -> None:
+    """Play a world of so many agents with so many actions a turn."""
+    engine = Engine.open(ledger)
+    engine.init(init_body(agents))
+    for turn in range(1, turns + 1):
+        engine.submit_turn(turn_body(turn, agents, actions))
+    engine.close()
+
+
+def read_plainly(ledger: Path) -> int:
+    """Read every row of every table; returns how many there are."""
+    rows = 0
+    with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as connection:
+        for table in tables.METADATA.tables:
+            for _ in connection.execute(f'SELECT * FROM "{table}"'):
+                rows += 1
+    return rows
+
+
+def cpu_seconds(work: Callable[[], Any]) -> float:
+    """Return what the work takes of this process's CPU time."""
+    started = time.process_time()
+    work()
+    return time.process_time() - started
+
+
+def prove(check: Callable[..., Any], ledger: Path) -> None:
+    """Run a verification that must find the ledger sound."""
+    report = check(ledger, lambda turn, last: None)
+    if not report.sound:
+        sys.exit(str(report.differences[0]))
+
+
+def measure(agents: int, actions: int, turns: int, rounds: int) -> str:
+    """Make one ledger and check it; returns its line of the table."""
+    with tempfile.TemporaryDirectory() as directory:
+        ledger = Path(directory) / "sim.db"
+        make(ledger, agents, actions, turns)
+        rows = read_plainly(ledger)
+        times = [
+            (
+                cpu_seconds(lambda: read_plainly(ledger)),
+                cpu_seconds(lambda: prove(verify_hashes, ledger)),
+                cpu_seconds(lambda: prove(verify, ledger)),
+            )
+            for _ in range(rounds)
+        ]
+    plain, quick, whole = (min(column) for column in zip(*times, strict=True))
+    count = actions // agents * agents * turns
+    size = f"{agents:>7,} {turns:>6,} {count:>9,} {rows:>10,}"
+    speeds = f"{count / whole:>14,.0f} {count / quick:>14,.0f}"
+    return f"{size} {speeds} {whole / plain:>12.1f} {quick / plain:>11.1f}"
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", default=SIZES, help="agents:actions:turns, with commas between")
+    parser.add_argument("--rounds", type=int, default=3)
+    flags = parser.parse_args()
+    print("                                       actions per CPU second     times a plain reading")
+    print(
+        " agents  turns   actions       rows         verify          quick       verify       quick"
+    )
+    for size in flags.sizes.split(","):
+        agents, actions, turns = map(int, size.split(":"))
+        print(measure(agents, actions, turns, flags.rounds), flush=True)
+
+
+if __name__ == "__main__":
+    main()
