@@ -14,7 +14,7 @@ from typing import Any, Final
 import httpx
 import orjson
 
-from sim_orchestrator.transport import AnswerTooLarge, StreamTransport
+from sim_orchestrator.transport import AnswerTooLarge, StreamTransport, without_credentials
 
 Json = dict[str, Any]
 
@@ -46,19 +46,20 @@ class EngineClient:
     """Speaks to one engine.
 
     Args:
-        url: where the engine serves, e.g. ``http://127.0.0.1:3000``.
+        url: where the engine serves, e.g. ``http://127.0.0.1:3000``; credentials in it are used,
+            but not shown.
         key: the operator key; empty for an open engine. It is sent and never written anywhere.
         patience_seconds: how long to wait for an engine that is away before giving up.
     """
 
     def __init__(self, url: str, *, key: str = "", patience_seconds: float = 60.0) -> None:
-        self.url = url.rstrip("/")
+        self.url = without_credentials(url.rstrip("/"))
         self.patience_seconds = patience_seconds
         headers = {"Content-Type": "application/json"}
         if key:
             headers["Authorization"] = f"Bearer {key}"
         self._http = httpx.AsyncClient(
-            base_url=self.url,
+            base_url=url,
             headers=headers,
             timeout=None,  # the transport bounds connecting, `_call` bounds the answer
             transport=StreamTransport(max_answer_bytes=MAX_ANSWER_BYTES),

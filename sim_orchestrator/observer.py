@@ -108,13 +108,15 @@ class Observer:
         return dict(zip(ids, await asyncio.gather(*map(observe, ids)), strict=True))
 
     async def _read_contents(self, contracts: Sequence[Json]) -> None:
-        """Read the secret of each information sale once, as the operator may."""
+        """Read the secret of each open information sale once, as the operator may."""
+        known, self._contents = self._contents, {}
         for contract in contracts:
             if contract["contract_type"] == "information_sale":
                 contract_id = contract["contract_id"]
-                if contract_id not in self._contents:
+                if contract_id not in known:
                     full = await self._engine.contract(contract_id)
-                    self._contents[contract_id] = full["terms"].get("content", "")
+                    known[contract_id] = full["terms"].get("content", "")
+                self._contents[contract_id] = known[contract_id]
 
     def _contracts_by_agent(self, contracts: Sequence[Json]) -> dict[str, list[Json]]:
         found: dict[str, list[Json]] = defaultdict(list)

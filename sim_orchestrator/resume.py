@@ -61,6 +61,7 @@ def _read_transcript(run: Run) -> None:
         run.tally.add(entry)
         calls.clear()
     run.failed_before = run.tally.failed_decisions
+    run.tally.in_a_row.clear()  # what made every agent fail may have been mended since
 
 
 async def _finish(run: Run, turn: int) -> None:

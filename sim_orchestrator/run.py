@@ -37,6 +37,7 @@ from sim_orchestrator.settings import Settings, Values, init_body, resolve
 from sim_orchestrator.summary import ContractCounts, Summary, print_summary
 from sim_orchestrator.tally import Tally
 from sim_orchestrator.transcript import Transcript, TranscriptError, TurnRecord
+from sim_orchestrator.transport import without_credentials
 
 EXIT_DONE = 0
 EXIT_STOPPED = 1
@@ -161,7 +162,12 @@ async def _open(
     about: dict[str, Any] = {"name": directory.path.name, "sessions": []}
     if resumed:
         about = directory.load()
-    about.update(settings=values, seed=settings.seed, models=minds.models, versions=versions())
+    about.update(
+        settings=_without_secrets(values),
+        seed=settings.seed,
+        models=minds.models,
+        versions=versions(),
+    )
     about["sessions"].append({"started": now()})
     directory.save(about)  # before the world is made: its seed must not be lost
     world = await _make_world(engine, settings)
@@ -185,7 +191,7 @@ async def _open(
     )
     await catch_up(opened, resumed=resumed)
     display.started(
-        _facts(settings, directory, url, minds.models),
+        _facts(settings, directory, engine.url, minds.models),
         turns=settings.turns,
         agents=len(settings.agents),
         done=opened.tally.turns,
@@ -196,6 +202,13 @@ async def _open(
 def _hurry(engine: EngineClient, display: Display) -> None:
     engine.patience_seconds = 0.0
     display.note("stopping: once more to stop at once")
+
+
+def _without_secrets(values: Values) -> Values:
+    """Return settings as they may be written down: an address may hold a password."""
+    hosts = ",".join(map(without_credentials, values["ollama_host"].split(",")))
+    engine = without_credentials(values["engine_url"])
+    return {**values, "ollama_host": hosts, "engine_url": engine}
 
 
 async def _make_world(engine: EngineClient, settings: Settings) -> dict[str, Any]:

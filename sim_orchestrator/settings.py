@@ -176,10 +176,11 @@ def resolve(values: Values) -> Settings:
 def _agent(index: int, agent_id: str, own: Values, values: Values) -> AgentSettings:
     """Work out one agent's settings: its own, else those of the run."""
     either: Values = {"mind": values["minds"]} | values | own
-    options = dict(values.get("options", {}))
+    options = {**values.get("options", {}), **own.get("options", {})}
     for key in ("temperature", "num_ctx", "num_predict"):
+        if key in options:
+            raise SettingsError(f"{key} is a setting of its own: write it outside the options")
         options[key] = either[key]
-    options.update(own.get("options", {}))
     return AgentSettings(
         agent_id=agent_id,
         mind=either["mind"],

@@ -9,6 +9,7 @@ so nothing is played that is not recorded.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import time
 from collections import defaultdict
@@ -121,6 +122,7 @@ class Transcript:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         except OSError as error:
             raise TranscriptError(f"can not write {path}: {error.strerror}") from None
+        self._lock()
         self._cut_torn_line()
 
     def __enter__(self) -> Self:
@@ -196,6 +198,18 @@ class Transcript:
             f"can not write {self.path}: {error.strerror}. Nothing was submitted that is not "
             f"recorded; make room and go on with: sim-orchestrator run --resume {self.path.parent}"
         )
+
+    def _lock(self) -> None:
+        """Keep others from appending; the lock goes with the process, however that ends."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._file)
+            raise TranscriptError(
+                f"{self.path.parent} is being played by another process: wait until it is over"
+            ) from None
+        except OSError:
+            return  # a file system without locks can not keep others out
 
     def _cut_torn_line(self) -> None:
         size = os.fstat(self._file).st_size

@@ -20,6 +20,13 @@ Header = tuple[bytes, bytes]
 MAX_HEAD_BYTES: Final = 65_536
 
 
+def without_credentials(url: str) -> str:
+    """Return an address as it may be shown and written down: without user name and password."""
+    scheme, separator, rest = url.rpartition("://")
+    place, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{place.rpartition('@')[2]}{slash}{path}"
+
+
 class AnswerTooLarge(httpx.TransportError):
     """A server's answer is larger than the caller is ready to read."""
 

@@ -13,7 +13,7 @@ import ollama
 import orjson
 
 from sim_orchestrator.minds.base import ModelsUnavailable
-from sim_orchestrator.transport import AnswerTooLarge, StreamTransport
+from sim_orchestrator.transport import AnswerTooLarge, StreamTransport, without_credentials
 
 MAX_ANSWER_BYTES: Final = 8 * 2**20
 """No decision needs more; a server that sends more is broken, and is not read to the end."""
@@ -87,9 +87,10 @@ def host(url: str) -> Host:
         )
     except (ValueError, httpx.InvalidURL):
         raise ModelsUnavailable(
-            f"{url!r} is no address of an Ollama server: write OLLAMA_HOST as http://host:11434"
+            f"{without_credentials(url)!r} is no address of an Ollama server: "
+            "write OLLAMA_HOST as http://host:11434"
         ) from None
-    return Host(url=url, client=client)
+    return Host(url=without_credentials(url), client=client)
 
 
 class HostPool:

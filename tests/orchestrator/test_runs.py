@@ -278,8 +278,10 @@ def test_nothing_secret_is_written(monkeypatch):
     key = "operator-canary-7731"
     monkeypatch.setenv("SIM_OPERATOR_KEY", key)
     monkeypatch.setenv("OLLAMA_API_KEY", "ollama-canary-7731")
-    with StubOllama(behave=lively) as stub:
-        assert play(stub, "--agents", "2", "--turns", "2") == 0
+    with StubOllama(behave=lambda request, number: Http(500, b"{}")) as stub:
+        stub_url = f"http://user:password-canary-7731@127.0.0.1:{stub.port}"
+        flags = ["--agents", "2", "--turns", "2", "--ollama-host", stub_url]
+        assert play(stub, *flags) == 0
     for path in Path("runs/x").iterdir():
         assert b"canary-7731" not in path.read_bytes(), path
 
@@ -343,6 +345,16 @@ def test_what_others_queue_is_counted_and_named_by_a_replay(engine, capsys):
     assert [record.queued for record in turns()] == [1, 0]
     assert main(["replay", "runs/x"]) == 1
     assert "1 actions of it were queued at the engine by others" in capsys.readouterr().out
+
+
+def test_a_run_that_stopped_for_failures_goes_on_when_they_are_mended():
+    with StubOllama(behave=lambda request, number: Http(400, b"{}")) as stub:
+        flags = ["--agents", "2", "--turns", "9", "--max-failures", "1"]
+        assert play(stub, *flags) == 1
+        stub.behave = lambda request, number: say()
+        again = ["--resume", "runs/x", "--turns", "3", "--ollama-host", stub.url]
+        assert main(["run", *again]) == 0
+    assert [record.turn for record in turns()] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("command", ["replay", "report"])

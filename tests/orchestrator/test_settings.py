@@ -18,6 +18,7 @@ from sim_orchestrator.settings import (
     pairs,
     resolve,
 )
+from sim_orchestrator.transport import without_credentials
 
 RUN_FILE = """
 turns = 30
@@ -140,6 +141,7 @@ def test_hosts_and_engine_have_the_names_other_tools_use():
         ("[[agent]]\nid = 'a b'", "the engine would refuse 'a b'"),
         ("[[agent]]\nid = 'a'\nbalance = -5", "the engine would refuse -5"),
         ("agents = ['a', 'a']", "'a' is named twice"),
+        ("[options]\nnum_ctx = 4096", "num_ctx is a setting of its own"),
         ("agents = 0", "from 1 to 100000"),
         ("agents = []", "the engine would refuse"),
     ],
@@ -195,3 +197,16 @@ def test_a_wrong_setting_ends_with_one_line_and_exit_code_2(capsys):
     assert said == "sim-orchestrator: --turns is 0: it must be at least 1\n"
     assert "Traceback" not in said
     assert sys.exc_info() == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://ann:secret@host:1/x", "http://host:1/x"),
+        ("ann:secret@host:1", "host:1"),
+        ("http://host:1", "http://host:1"),
+        ("http://host/a@b", "http://host/a@b"),
+    ],
+)
+def test_credentials_are_not_shown(url, shown):
+    assert without_credentials(url) == shown

@@ -104,3 +104,10 @@ def test_a_file_that_can_not_be_opened_is_named(tmp_path):
         Transcript(tmp_path / "no" / "t.jsonl")
     with pytest.raises(TranscriptError, match="can not read"):
         list(read(tmp_path / "none"))
+
+
+def test_a_transcript_has_one_writer(tmp_path):
+    path = tmp_path / "t.jsonl"
+    with Transcript(path), pytest.raises(TranscriptError, match="played by another process"):
+        Transcript(path)
+    Transcript(path).close()
