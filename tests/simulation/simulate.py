@@ -20,7 +20,7 @@ from .auditor import Auditor, Port
 from .port import EnginePort
 from .workload import Workload
 
-SPOIL, REPEAT, RESTART, QUEUE = 0.06, 0.04, 0.02, 0.1
+SPOIL, REPEAT, RESTART, QUEUE, UNNUMBERED = 0.06, 0.04, 0.02, 0.1, 0.1
 
 
 class Failure(AssertionError):
@@ -85,6 +85,8 @@ def step(workload: Workload, auditor: Auditor, coverage: Counter[str]) -> None:
     if workload.chance(RESTART):
         auditor.restart()
         coverage["restarted"] += 1
+    if workload.chance(UNNUMBERED):
+        del body["turn"]
     if workload.chance(SPOIL):
         workload.mutate(body)
     answer = auditor.turn(body)
@@ -95,7 +97,7 @@ def step(workload: Workload, auditor: Auditor, coverage: Counter[str]) -> None:
     if workload.chance(RESTART):
         auditor.restart()
         coverage["restarted"] += 1
-    if workload.chance(REPEAT):
+    if "turn" in body and workload.chance(REPEAT):
         auditor.repeat(body)
         coverage["repeated"] += 1
 

@@ -37,8 +37,8 @@ class Workload:
         rate = self.random.uniform
         self.eagerness = {
             "sign": rate(0.3, 0.95),
-            "confirm": rate(0.02, 0.4),
-            "dispute": rate(0.0, 0.25),
+            "confirm": self.random.choice((0.02, 0.1, 0.4)),
+            "dispute": self.random.choice((0.0, 0.05, 0.25)),
             "rule": rate(0.05, 0.7),
             "trade": rate(0.05, 0.6),
             "broken": self.random.choice((0.0, 0.05, 0.2)),

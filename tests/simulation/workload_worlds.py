@@ -67,6 +67,7 @@ PRESETS: tuple[dict[str, int], ...] = (
         "sign_window": 3,
     },
     {"initial_balance": 300, "core_reserve": 30, "credit_limit": 50, "tuition": 3},
+    {"initial_balance": 0, "core_reserve": 5, "credit_limit": 0, "job_fund_per_agent": 300},
     {"core_reserve": 40, "core_count": 3, "initial_balance": 50000},
 )
 
