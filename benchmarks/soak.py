@@ -32,8 +32,6 @@ JSON: Final = {"content-type": "application/json"}
 WINDOW_TURNS: Final = 100
 """How many turns are taken together where times are compared."""
 
-TICKS_A_SECOND: Final = os.sysconf("SC_CLK_TCK")
-
 
 class MixedLoad:
     """Turns that leave something in every table, the same ones for the same answers."""
@@ -41,10 +39,11 @@ class MixedLoad:
     def __init__(self, server: Server, agents: int) -> None:
         """Play on a server whose world has agents ``agent_0`` …"""
         self._client = server.client
+        self._pid = server.pid
         self._roster = [f"agent_{number}" for number in range(agents)]
 
-    def turn(self, turn: int) -> float:
-        """Play one turn; returns how long its request took (seconds)."""
+    def turn(self, turn: int) -> tuple[float, float]:
+        """Play one turn; returns what its request took by the clock and of the CPU (seconds)."""
         answered = self._client.get("/contracts", params={"status": "proposed"}).json()
         plan: dict[str, list[Json]] = {agent_id: [] for agent_id in self._roster}
         for contract in answered["contracts"]:
@@ -62,12 +61,12 @@ class MixedLoad:
             for place, (agent_id, actions) in enumerate(plan.items())
         ]
         body = orjson.dumps({"turn": turn, "submissions": submissions})
-        started = time.perf_counter()
+        used, started = _cpu_seconds(self._pid), time.perf_counter()
         answer = self._client.post("/turn", content=body, headers=JSON)
-        seconds = time.perf_counter() - started
+        taken = time.perf_counter() - started, _cpu_seconds(self._pid) - used
         answer.raise_for_status()
         self._between(turn)
-        return seconds
+        return taken
 
     def _agent(self, place: int) -> str:
         return self._roster[place % len(self._roster)]
@@ -133,34 +132,37 @@ class MixedLoad:
 
 @dataclass(slots=True)
 class Life:
-    """What was measured, one value a turn or one a window."""
+    """What was measured: a value for each turn, memory for each window."""
 
     seconds: list[float] = field(default_factory=list)
+    """What a turn took at the client."""
     cpu_seconds: list[float] = field(default_factory=list)
-    """CPU time of the engine since its start, at the end of each turn."""
+    """What a turn took of the CPU in the engine."""
     memory_bytes: list[int] = field(default_factory=list)
-    """Resident memory at the end of each window."""
-
-    def cpu_ms(self, window: int) -> float:
-        """Return what a turn of a window took of the CPU, with the reads beside it."""
-        start = self.cpu_seconds[window * WINDOW_TURNS - 1] if window else 0.0
-        end = self.cpu_seconds[min((window + 1) * WINDOW_TURNS, len(self.cpu_seconds)) - 1]
-        return (end - start) * 1e3 / WINDOW_TURNS
 
     def wall_ms(self, window: int) -> float:
         """Return the median time of a window's turns at the client."""
-        start = window * WINDOW_TURNS
-        return statistics.median(self.seconds[start : start + WINDOW_TURNS]) * 1e3
+        return _median_ms(self.seconds, window)
+
+    def cpu_ms(self, window: int) -> float:
+        """Return the median time that a window's turns took of the engine's CPU."""
+        return _median_ms(self.cpu_seconds, window)
+
+
+def _median_ms(seconds: list[float], window: int) -> float:
+    start = window * WINDOW_TURNS
+    return statistics.median(seconds[start : start + WINDOW_TURNS]) * 1e3
 
 
 def live(server: Server, agents: int, turns: int) -> Life:
     """Play the turns and print a line for each window that is a twentieth of them or more."""
     load, life = MixedLoad(server, agents), Life()
     every = max(1, turns // WINDOW_TURNS // 20)
-    print("    turn  memory MiB  turn ms  engine CPU ms/turn")
+    print("    turn  memory MiB  turn ms  CPU ms")
     for turn in range(1, turns + 1):
-        life.seconds.append(load.turn(turn))
-        life.cpu_seconds.append(_cpu_seconds(server.pid))
+        seconds, cpu_seconds = load.turn(turn)
+        life.seconds.append(seconds)
+        life.cpu_seconds.append(cpu_seconds)
         if turn % WINDOW_TURNS == 0:
             window = turn // WINDOW_TURNS - 1
             life.memory_bytes.append(_memory_bytes(server.pid))
@@ -177,8 +179,9 @@ def _memory_bytes(pid: int) -> int:
 
 
 def _cpu_seconds(pid: int) -> float:
-    stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(stat[11]) + int(stat[12])) / TICKS_A_SECOND
+    """Return what all threads of a process have had of the CPU so far (Linux)."""
+    threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(thread.read_text(encoding="ascii").split()[0]) for thread in threads) / 1e9
 
 
 def report(life: Life) -> None:
