@@ -67,6 +67,23 @@ DEFAULTS: dict[str, int] = {
     "speech_per_turn": 2,
 }
 
+AGENT_COLUMNS = (
+    "agent_id",
+    "balance",
+    "staked",
+    "stake_since",
+    "burn_score",
+    "study_level",
+    "study_progress",
+    "suspended",
+    "contracts_settled",
+    "contracts_defaulted",
+    "disputes_lost",
+    "rulings_made",
+    "rulings_missed",
+    "blocks_won",
+)
+
 # -- actions ---------------------------------------------------------------------------------------
 
 
@@ -418,7 +435,21 @@ class EngineWorld:
             if not account.startswith("agent:") and account != "issuance":
                 assert seen.get(account, 0) >= 0, account
         assert sum(seen.values()) == 0
+        self.check_tables(state)
         assert supply["circulating"] == supply["issued"] - supply["destroyed"]
+
+    def check_tables(self, state: Json) -> None:
+        """The tables of ``sim.db`` show the same agents and contracts as the engine."""
+        stored = self.rows(f"SELECT {', '.join(AGENT_COLUMNS)} FROM agents")
+        assert stored == [tuple(a[name] for name in AGENT_COLUMNS) for a in state["agents"]]
+        ended = "('settled', 'defaulted', 'ruled', 'lapsed', 'expired')"
+        shown = "SELECT contract_id, status, escrow FROM contracts WHERE status NOT IN"
+        assert sorted(self.rows(f"{shown} {ended}")) == sorted(
+            (c["contract_id"], c["status"], c["escrow"]) for c in state["contracts"]
+        )
+        assert self.rows("SELECT core_id, owner FROM cores ORDER BY core_id") == [
+            (core["core_id"], core["owner"]) for core in state["cores"]
+        ]
 
 
 def contracts_of(page: Json) -> list[Json]:

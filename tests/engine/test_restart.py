@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.engine import harness, strategies
+from tests.engine.harness import (
+    burn,
+    compute_forward,
+    confirm,
+    core_forward,
+    dispute,
+    mine,
+    pool,
+    rule,
+    service,
+    stake,
+    study,
+)
 from tests.engine.play import play
 
 TURNS = 24
@@ -58,3 +73,144 @@ def test_unbonding_and_bids_and_insights_survive(tmp_path):
         # 1,000 − 100 − 200 − 10 + 60.
         assert again.balance("a") == 750
         assert again.agent("a")["cores"] == [0]
+
+
+# In this world next to nothing costs anything, so that much can change without a token moving.
+FREE = {
+    "action_points": 12,
+    "tuition": 0,
+    "mine_reward": 0,
+    "stake_reward": 0,
+    "burn_reward": 0,
+    "mine_slots": 1,
+    "burn_rate_bps": 0,
+    "stake_rate_bps": 10_000,
+    "min_arbitrator_collateral": 0,
+    "arbitrator_fee": 0,
+    "attest_window": 0,
+    "ruling_window": 1,
+    "sign_window": 1,
+}
+MINING = [mine()] * 6
+
+
+def a_lesson(world):
+    world.turn({"a": [study(), study()]})
+    assert (world.agent("a")["study_level"], world.agent("a")["study_progress"]) == (1, 1)
+    assert world.insights("a")
+
+
+def a_block_without_reward(world):
+    world.turn({"a": MINING})
+    assert world.agent("a")["blocks_won"] == 1
+
+
+def a_decay(world):
+    world.turn({"b": [burn(1_000)]})
+    world.turn({"a": MINING})
+    assert world.agent("b")["burn_score"] == 980
+
+
+def a_stake_made_young(world):
+    world.turn({"b": [stake(10)]})
+    world.turn({"a": MINING})
+    assert world.agent("b")["stake_since"] == 2
+
+
+def a_ruling(world):
+    cid = world.sign_all(service(1))
+    world.turn({"a": [dispute(cid)]})
+    world.turn({"z": [rule(cid, "split")]})
+    assert world.agent("z")["rulings_made"] == 1
+
+
+def a_lost_dispute(world):
+    cid = world.sign_all(service(1))
+    world.turn({"a": [dispute(cid)]})
+    world.turn({"z": [rule(cid, "proposer")]})
+    assert world.agent("b")["disputes_lost"] == 1
+
+
+def a_missed_ruling(world):
+    cid = world.sign_all(service(1))
+    world.turn({"a": [dispute(cid)]})
+    world.rest()
+    assert world.agent("z")["rulings_missed"] == 1
+
+
+def a_default(world):
+    world.sign_all(service(1, duration=1))
+    world.rest()
+    assert world.agent("b")["contracts_defaulted"] == 1
+
+
+def a_confirmation(world):
+    cid = world.sign_all(service(1))
+    world.turn({"b": [confirm(cid)]})
+    assert "b" in world.contract(cid)["confirmations"]
+
+
+def a_settled_pool(world):
+    world.sign_all(pool(["b"], ["mine"], "equal", duration=1))
+    world.rest()
+    assert world.agent("b")["contracts_settled"] == 1
+
+
+def an_expired_pool(world):
+    world.turn({"a": [pool(["b"], ["mine"], "equal")]})
+    world.rest()
+    assert world.contract("c1")["status"] == "expired"
+
+
+def a_forward_that_nets_to_nothing(world):
+    cid = world.sign_all(compute_forward(5, 5, duration=1))
+    # 5 · 150 + 5 tokens in all: 5 are billed, and b alone has used more than its share.
+    world.turn(tokens={"b": 155, "a": 150, "c": 150, "d": 150, "z": 150})
+    assert world.contract(cid)["ended_turn"] == world.now
+
+
+def a_core_that_was_never_there(world):
+    world.sign_all(core_forward(0, 60_000, duration=1))
+    world.rest()
+    assert [world.agent(x)["contracts_defaulted"] for x in "ab"] == [1, 1]
+
+
+SILENT = [
+    a_lesson,
+    a_block_without_reward,
+    a_decay,
+    a_stake_made_young,
+    a_ruling,
+    a_lost_dispute,
+    a_missed_ruling,
+    a_default,
+    a_confirmation,
+    a_settled_pool,
+    an_expired_pool,
+    a_forward_that_nets_to_nothing,
+    a_core_that_was_never_there,
+]
+
+
+@pytest.mark.parametrize("happening", SILENT, ids=lambda happening: happening.__name__)
+def test_what_changes_without_a_token_moving_is_kept(happening):
+    agents = ("a", "b", "c", "d", "z")
+    with harness.scratch() as folder:
+        with harness.open_world(folder / "sim.db", agents, FREE) as world:
+            happening(world)
+            world.check_books()
+            contracts = world.get("/contracts")
+            before = world.fingerprint(), contracts
+        with harness.reopened(world) as again:
+            assert (again.fingerprint(), again.get("/contracts")) == before
+            again.check_books()
+
+
+def test_what_conditions_have_counted_survives(tmp_path):
+    done = {"type": "actions", "agent": "c", "action": "mine", "at_least": 2}
+    with harness.open_world(tmp_path / "sim.db", ("a", "b", "c", "z"), FREE) as world:
+        cid = world.sign_all(service(1, condition=done, duration=9))
+        world.turn({"c": [mine()]})
+    with harness.reopened(world) as again:
+        again.turn({"c": [mine()]})
+        assert again.contract(cid)["status"] == "settled"
