@@ -89,21 +89,27 @@ def test_a_good_answer_is_a_decision():
     assert requests[0]["format"]["type"] == "object"
 
 
-NOT_JOB = {"thought": "", "notes": "", "actions": []}
+STAKE = {"type": "stake", "amount": 30}
+CUT_OFF = '{"thought": "t", "actions": [{"type": "job"}, {"type": "stake", "am'
+OF_ANOTHER = '{"actions": [{"agent_id": "agent_1", "type": "mine"}, {"type": "job"}]}'
 ODD_ANSWERS = [
     ("fenced", "```json\n" + json.dumps({"actions": [JOB]}) + "\n```", [JOB]),
     ("prose around", f"Sure! {json.dumps({'actions': [JOB]})} Good luck.", [JOB]),
     ("after thinking", f"<think>hm</think>{json.dumps({'actions': [JOB]})}", [JOB]),
     ("a list", json.dumps([JOB]), [JOB]),
-    ("numbers as strings", '{"actions": [{"type": "stake", "amount": "30"}]}', None),
+    ("numbers as strings", '{"actions": [{"type": "stake", "amount": "30"}]}', [STAKE]),
+    ("numbers as floats", '{"actions": [{"type": "stake", "amount": 30.0}]}', [STAKE]),
+    ("cut off", CUT_OFF, [JOB]),
+    ("for another agent", OF_ANOTHER, [JOB]),
     ("unknown action", '{"actions": [{"type": "fly"}, {"type": "job"}]}', [JOB]),
 ]
 
 
 @pytest.mark.parametrize(("content", "actions"), [row[1:] for row in ODD_ANSWERS])
 def test_an_odd_answer_is_mended_and_not_asked_again(content, actions):
-    decision, requests = decide(lambda request, number: Say(content))
-    assert decision.actions == (actions or [{"type": "stake", "amount": 30}])
+    done_reason = "length" if content == CUT_OFF else "stop"
+    decision, requests = decide(lambda request, number: Say(content, done_reason=done_reason))
+    assert decision.actions == actions
     assert decision.calls[0].mends or decision.calls[0].dropped
     assert len(requests) == 1
 
