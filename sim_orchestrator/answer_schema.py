@@ -36,6 +36,10 @@ _REASON_CHARS: Final = 120
 _SPENDING_MAX: Final = 3
 """The most actions of one point in an answer."""
 
+_FEE_MAX: Final = 20
+_FEE_PART: Final = 20
+"""A payment is offered a fee of at most a twentieth of what it may spend."""
+
 _FREE_MAX: Final = 2
 """The most actions without points in an answer: decisions on contracts and speech."""
 
@@ -195,17 +199,25 @@ class _Spending(_Places):
         if limit in self.limits:
             return refer(f"up_to_{limit}")
         self.limits.add(limit)
-        amount = self.define(f"amount_{limit}", [amount_schema(limit)])
-        found = [action_schema("stake", amount=amount), action_schema("burn", amount=amount)]
+        most_fee = min(_FEE_MAX, limit // _FEE_PART)
+        fee = {"fee": amount_schema(most_fee)} if most_fee else {}
+        most = limit - most_fee
+        amount = self.define(f"amount_{limit}", [amount_schema(most)])
+        found = [
+            action_schema("stake", amount=amount, **fee),
+            action_schema("burn", amount=amount, **fee),
+        ]
         if self.can.others:
             self.made.setdefault("others", {"enum": list(self.can.others)})
             self.made.setdefault("memo", text_schema(_REASON_CHARS))
             found.append(
-                action_schema("transfer", to=refer("others"), amount=amount, memo=refer("memo"))
+                action_schema(
+                    "transfer", to=refer("others"), amount=amount, memo=refer("memo"), **fee
+                )
             )
         least = max(1, self.observation.config["core_reserve"])
-        if self.can.world.unsold_cores and limit >= least:
-            found.append(action_schema("bid_core", amount=amount_schema(limit, least)))
+        if self.can.world.unsold_cores and most >= least:
+            found.append(action_schema("bid_core", amount=amount_schema(most, least), **fee))
         return self.define(f"up_to_{limit}", found)
 
 

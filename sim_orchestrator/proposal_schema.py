@@ -36,8 +36,8 @@ def object_schema(properties: Mapping[str, Schema], optional: Sequence[str] = ()
 
 
 def action_schema(kind: str, /, **fields: Schema) -> Schema:
-    """Return the schema of an action of this type with these fields."""
-    return object_schema({"type": {"const": kind}, **fields})
+    """Return the schema of an action of this type with these fields; a fee may be left out."""
+    return object_schema({"type": {"const": kind}, **fields}, optional=("fee",))
 
 
 def amount_schema(most: int, least: int = 1) -> Schema:

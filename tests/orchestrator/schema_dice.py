@@ -28,7 +28,11 @@ class SchemaDice:
         if "enum" in schema:
             return self._dice.choice(schema["enum"])
         if schema["type"] == "object":
-            return {name: self._draw(inner) for name, inner in schema["properties"].items()}
+            return {
+                name: self._draw(inner)
+                for name, inner in schema["properties"].items()
+                if name in schema["required"] or self._dice.random() < 0.5
+            }
         if schema["type"] == "array":
             return [self._draw(place) for place in schema["prefixItems"]]
         if schema["type"] == "integer":

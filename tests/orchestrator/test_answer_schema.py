@@ -168,15 +168,16 @@ def test_points_can_not_be_exceeded():
 
 
 def test_one_payment_may_be_all_that_can_be_spent_and_two_half_of_it_each():
-    seen = observation()  # 50,000, of which 150 are held back for thinking
+    seen = observation()  # 50,000, of which 150 are held back for thinking, 20 for a fee
 
     def stake(amount: int) -> dict[str, Any]:
         return {"type": "stake", "amount": amount}
 
-    assert accepts(seen, stake(49_850))
-    assert not accepts(seen, stake(49_851))
-    assert accepts(seen, stake(24_925), stake(24_925))
-    assert not accepts(seen, stake(24_926), stake(1))
+    assert accepts(seen, stake(49_830) | {"fee": 20})
+    assert not accepts(seen, stake(49_831))
+    assert not accepts(seen, stake(1) | {"fee": 21})
+    assert accepts(seen, stake(24_905), stake(24_905))
+    assert not accepts(seen, stake(24_906), stake(1))
 
 
 def test_bids_start_at_the_reserve_and_need_a_core_for_sale():
