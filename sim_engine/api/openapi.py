@@ -42,7 +42,7 @@ _ALWAYS: Final = (
 _REFUSALS: Final = [
     code
     for code in problems.KINDS
-    if code not in ("bad_request", "not_found", "method_not_allowed")
+    if code not in ("bad_request", "head_too_large", "not_found", "method_not_allowed")
 ]
 
 _BODIES: Final[Mapping[str, TypeAdapter[Any]]] = {

@@ -83,6 +83,9 @@ KINDS: Final[Mapping[str, Kind]] = {
     "rate_limited": Kind(
         429, "Rate limited", "too many requests; wait as the header Retry-After says"
     ),
+    "head_too_large": Kind(
+        431, "Head too large", "path and headers of a request may have 65,536 bytes together"
+    ),
     "internal_error": Kind(
         500, "Internal error", "the engine failed on this request; the world is unchanged"
     ),
@@ -179,7 +182,8 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 
 async def _on_fault(request: Request, error: Exception) -> Response:
     """Answer a fault without a word of what it was; the log says where it happened."""
-    return respond(Problem("internal_error"))
+    # The server closes the connection after a fault; a client that knows will not use it again.
+    return respond(Problem("internal_error", headers={"Connection": "close"}))
 
 
 def install_handlers(app: FastAPI) -> None:

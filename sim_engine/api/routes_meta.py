@@ -12,6 +12,7 @@ from sim_engine import __version__
 from sim_engine.api import prometheus
 from sim_engine.api.openapi import action_list_schema, answer, needs, refusals
 from sim_engine.api.parameters import known_parameters_only
+from sim_engine.api.responses import json_answer
 from sim_engine.api.workers import workers_of
 
 router = APIRouter(dependencies=[Depends(known_parameters_only)])
@@ -39,7 +40,7 @@ async def health(request: Request) -> Response:
     found = {"status": "ok", "turn": engine.turn, "version": __version__}
     if engine.halted is not None:
         found |= {"status": "halted", "reason": engine.halted}
-    return Response(orjson.dumps(found), media_type="application/json")
+    return json_answer(orjson.dumps(found))
 
 
 @router.get(

@@ -18,15 +18,12 @@ from sim_engine.api.parameters import (
     TurnInPath,
     known_parameters_only,
 )
+from sim_engine.api.responses import json_answer
 from sim_engine.api.workers import workers_of
 from sim_engine.types.answers import BlockStatus, ContractStatus, ContractType
 from sim_engine.types.fields import MAX_AMOUNT
 
 router = APIRouter(dependencies=[Depends(known_parameters_only)])
-
-
-def _json(content: bytes) -> Response:
-    return Response(content, media_type="application/json")
 
 
 @router.get(
@@ -44,7 +41,7 @@ async def state(
     agents: Annotated[bool, Query(description="false leaves the list of agents out")] = True,
 ) -> Response:
     """Show all that every agent may know, with the contracts that have not ended."""
-    return _json(await workers_of(request).state(with_agents=agents))
+    return json_answer(await workers_of(request).state(with_agents=agents))
 
 
 @router.get(
@@ -64,8 +61,8 @@ async def agent(request: Request, agent_id: NameInPath) -> Response:
     """Show an agent, with what it alone knows to those who may see it."""
     workers = workers_of(request)
     if caller_of(request).may_read_privately(agent_id):
-        return _json(await workers.read(workers.engine.agent, agent_id, private=True))
-    return _json(await workers.read_light(workers.engine.agent, agent_id, private=False))
+        return json_answer(await workers.read(workers.engine.agent, agent_id, private=True))
+    return json_answer(await workers.read_light(workers.engine.agent, agent_id, private=False))
 
 
 @router.get(
@@ -84,7 +81,7 @@ async def contract(request: Request, contract_id: NameInPath) -> Response:
     content = await workers.read_light(
         workers.engine.contract, contract_id, reader=caller.agent_id, operator=caller.is_operator
     )
-    return _json(content)
+    return json_answer(content)
 
 
 @router.get(
@@ -117,7 +114,7 @@ async def contracts(
         reader=caller.agent_id,
         operator=caller.is_operator,
     )
-    return _json(content)
+    return json_answer(content)
 
 
 @router.get(
@@ -133,7 +130,7 @@ async def contracts(
 async def speech(request: Request, turn: TurnInPath) -> Response:
     """Show what agents said to everybody in a sealed turn."""
     workers = workers_of(request)
-    return _json(await workers.read(workers.engine.speech, turn))
+    return json_answer(await workers.read(workers.engine.speech, turn))
 
 
 @router.get(
@@ -150,7 +147,7 @@ async def config(request: Request) -> Response:
     """Show every key of the config, the version of the protocol, and to the operator the seed."""
     workers = workers_of(request)
     operator = caller_of(request).is_operator
-    return _json(await workers.read_light(workers.engine.config, operator=operator))
+    return json_answer(await workers.read_light(workers.engine.config, operator=operator))
 
 
 @router.get(
@@ -166,7 +163,7 @@ async def config(request: Request) -> Response:
 async def stored_turn(request: Request, turn: TurnInPath) -> Response:
     """Show the answer that `POST /turn` gave when it sealed the turn."""
     workers = workers_of(request)
-    return _json(await workers.read(workers.engine.stored_turn, turn))
+    return json_answer(await workers.read(workers.engine.stored_turn, turn))
 
 
 @router.get(
@@ -193,7 +190,7 @@ async def blocks(
     content = await workers.read(
         workers.engine.blocks, from_height=from_height, limit=limit, after=after, status=status
     )
-    return _json(content)
+    return json_answer(content)
 
 
 @router.get(
@@ -211,7 +208,7 @@ async def block(
 ) -> Response:
     """Show a block, canonical or orphaned."""
     workers = workers_of(request)
-    return _json(await workers.read(workers.engine.block, block_hash))
+    return json_answer(await workers.read(workers.engine.block, block_hash))
 
 
 @router.get(
@@ -242,7 +239,7 @@ async def entries(
     content = await workers.read(
         workers.engine.entries, account=account, turn=turn, limit=limit, after=place
     )
-    return _json(content)
+    return json_answer(content)
 
 
 @router.get(
@@ -258,4 +255,4 @@ async def entries(
 async def metrics_turns(request: Request, limit: Limit = 100, after: After = 0) -> Response:
     """List what was measured at each seal: supply, wealth, debt, fees, blocks, contracts."""
     workers = workers_of(request)
-    return _json(await workers.read(workers.engine.metrics_turns, after=after, limit=limit))
+    return json_answer(await workers.read(workers.engine.metrics_turns, after=after, limit=limit))

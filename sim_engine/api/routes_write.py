@@ -14,6 +14,7 @@ from sim_engine.api.limits import QUEUE_BODY_BYTES_MAX, read_body
 from sim_engine.api.logs import event
 from sim_engine.api.openapi import REPLAY_HEADER, answer, body, needs, refusals
 from sim_engine.api.parameters import known_parameters_only
+from sim_engine.api.responses import json_answer
 from sim_engine.api.workers import workers_of
 from sim_engine.settings import Settings
 
@@ -41,11 +42,6 @@ async def _whole_body(request: Request, bytes_max: int) -> bytes:
     )
 
 
-def _json(content: bytes, status: int = 200, *, replayed: bool = False) -> Response:
-    headers = {"Idempotent-Replay": "true"} if replayed else None
-    return Response(content, status, headers, media_type="application/json")
-
-
 @router.post(
     "/init",
     summary="Create the world",
@@ -68,7 +64,7 @@ async def init(request: Request) -> Response:
     workers = workers_of(request)
     content = await _whole_body(request, request.app.state.settings.max_body_bytes)
     made = await workers.write(workers.engine.init, content)
-    return _json(made.content, 201 if made.created else 200)
+    return json_answer(made.content, 201 if made.created else 200)
 
 
 @router.post(
@@ -97,7 +93,7 @@ async def submit_turn(request: Request, idempotency_key: IdempotencyKey = None) 
     sealed = await workers.write(workers.engine.submit_turn, content, idempotency_key)
     if not sealed.replayed:
         event("turn", **sealed.summary, ms=(time.perf_counter() - started) * 1_000)
-    return _json(sealed.content, replayed=sealed.replayed)
+    return json_answer(sealed.content, replayed=sealed.replayed)
 
 
 @router.post(
@@ -138,4 +134,4 @@ async def queue_actions(request: Request, idempotency_key: IdempotencyKey = None
         only_agent=caller_of(request).agent_id,
         idempotency_key=idempotency_key,
     )
-    return _json(queued.content, 202, replayed=queued.replayed)
+    return json_answer(queued.content, 202, replayed=queued.replayed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
 import socket
 from types import FrameType
@@ -19,6 +20,9 @@ from sim_engine.api.logs import event
 HEAD_SECONDS: Final = 10.0
 """How long a client may take from connecting, or from its first byte, to the end of a head."""
 
+HEAD_BYTES_MAX: Final = 2**16
+"""How large the head of a request may be."""
+
 IDLE_SECONDS: Final = 30
 """How long a connection is kept open between two requests."""
 
@@ -27,6 +31,9 @@ STALLED_SECONDS: Final = 60.0
 
 GRACE_SECONDS: Final = 20
 """How long requests in hand may go on after a signal to stop; a turn always runs to its end."""
+
+OPEN_FILES: Final = 65_536
+"""How many files the process asks to have open; most of them are connections."""
 
 UNREAD_BYTES_MAX: Final = 2**28
 """How much of a body that was already answered is read before the connection is cut."""
@@ -41,6 +48,8 @@ class GuardedProtocol(HttpToolsProtocol):
     """
 
     _deadline: asyncio.TimerHandle | None = None
+    _in_head = True
+    _head_bytes = 0
     _unread = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -53,15 +62,26 @@ class GuardedProtocol(HttpToolsProtocol):
         self._relax()
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        """Count what belongs to a head that is not complete yet."""
+        super().data_received(data)
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
+                self._refuse("head_too_large")
+
     def on_message_begin(self) -> None:
         """Expect the rest of the head soon."""
         super().on_message_begin()
+        self._in_head = True
         if self._deadline is None:
             self._expect_head()
 
     def on_headers_complete(self) -> None:
         """From here on the application sets the limits: it knows what may be sent."""
         self._relax()
+        self._in_head = False
+        self._head_bytes = 0
         self._unread = 0
         super().on_headers_complete()
 
@@ -84,12 +104,14 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP with a problem like all others."""
-        kind = problems.KINDS["bad_request"]
-        content = orjson.dumps(
-            problems.problem_body("bad_request", kind.status, kind.title, kind.example)
-        )
+        self._refuse("bad_request")
+
+    def _refuse(self, code: str) -> None:
+        """Answer a request that never reached the application, and close the connection."""
+        kind = problems.KINDS[code]
+        content = orjson.dumps(problems.problem_body(code, kind.status, kind.title, kind.example))
         head = (
-            "HTTP/1.1 400 Bad Request\r\n"
+            f"HTTP/1.1 {kind.status} {kind.title}\r\n"
             f"content-type: {problems.MEDIA_TYPE}\r\ncontent-length: {len(content)}\r\n"
             "connection: close\r\n\r\n"
         )
@@ -172,6 +194,9 @@ def serve(app: FastAPI, sockets: list[socket.socket]) -> None:
     # in order is all that either signal asks for here.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _ignore)
+    # Every connection is an open file, and the usual limit is made for programs with a few.
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, OPEN_FILES)), hard))
     Server(app).run(sockets)
     event("stopped")
 

@@ -55,6 +55,13 @@ class Server:
     def port(self) -> int:
         return int(self.url.rpartition(":")[2])
 
+    def wait_for(self, text: str) -> None:
+        """Wait until a line with the text was logged, which may be after an answer was read."""
+        deadline = time.monotonic() + 10
+        while not any(text in line for line in list(self.log)):
+            assert time.monotonic() < deadline, "\n".join(self.log[-20:])
+            time.sleep(0.01)
+
     def stop(self) -> int:
         """End the server as a service manager does; its exit status."""
         self.process.send_signal(signal.SIGTERM)

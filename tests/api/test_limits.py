@@ -98,6 +98,21 @@ def test_a_whole_body_that_is_too_large_is_refused(engine: Server):
     assert turn_of(engine) == before
 
 
+@pytest.mark.parametrize(
+    "start", [b"GET /", b"GET /state HTTP/1.1\r\nX-Long: ", b"GET /state HTTP/1.1\r\n"]
+)
+def test_a_head_that_is_too_large_is_refused(engine: Server, start: bytes):
+    filling = b"X: y\r\n" if start.endswith(b"1\r\n") else b"x" * 6
+    with engine.connect() as connection:
+        connection.sendall(start + filling * 11_000)
+        status, headers, body = read_answer(connection)
+        assert (status, json.loads(body)["code"]) == (431, "head_too_large")
+        assert headers["content-type"] == "application/problem+json"
+        assert connection.recv(1) == b""
+    with engine.client() as client:
+        assert client.get("/health", headers={"X-Long": "x" * 60_000}).status_code == 200
+
+
 def test_a_body_in_chunks_is_counted_as_it_comes(engine: Server):
     def chunks() -> Iterator[bytes]:
         yield TURN
