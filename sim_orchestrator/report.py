@@ -27,7 +27,7 @@ def report(run_dir: Path, console: Console) -> None:
     tally = Tally(config=about["config"], roster=settings.agent_ids)
     for entry in read(directory.transcript):
         tally.add(entry)
-    last = about["sessions"][-1]
+    last = about["sessions"][-1] if about["sessions"] else {}
     counted = about.get("totals", {}).get("contracts")
     up_to_date = about.get("totals", {}).get("turns") == tally.turns
     print_summary(

@@ -151,14 +151,7 @@ async def _open(
 ) -> tuple[Run, dict[str, Any]]:
     """Open all that a run needs, in the order in which it can fail; minds first."""
     minds = await build_minds(settings, settings.seed or "", directory.path / MODEL_LOG, stack)
-    key = os.environ.get("SIM_OPERATOR_KEY", "")
-    url = settings.engine_url
-    if settings.own_engine:
-        log = directory.path / ENGINE_LOG
-        url = (await stack.enter_async_context(own_engine(directory.db, log, key=key))).url
-    engine = EngineClient(url, key=key, patience_seconds=settings.patience)
-    stack.push_async_callback(engine.close)
-    await engine.health()
+    engine = await _connect(settings, directory, stack)
     about: dict[str, Any] = {"name": directory.path.name, "sessions": []}
     if resumed:
         about = directory.load()
@@ -168,12 +161,10 @@ async def _open(
         models=minds.models,
         versions=versions(),
     )
-    about["sessions"].append({"started": now()})
-    directory.save(about)  # before the world is made: its seed must not be lost
-    world = await _make_world(engine, settings)
-    config = await engine.config()
-    about.update(config=config, genesis_hash=world["genesis_hash"])
-    directory.save(about)
+    if not resumed:
+        directory.save(about)  # before the world is made: its seed must not be lost
+    await _make_world(engine, settings, about)
+    config = about["config"]
     display = make_display(console, plain=settings.plain)
     personas = {agent.agent_id: agent.persona for agent in settings.agents}
     opened = Run(
@@ -190,6 +181,8 @@ async def _open(
         ),
     )
     await catch_up(opened, resumed=resumed)
+    about["sessions"].append({"started": now()})
+    directory.save(about)
     display.started(
         _facts(settings, directory, engine.url, minds.models),
         turns=settings.turns,
@@ -211,20 +204,48 @@ def _without_secrets(values: Values) -> Values:
     return {**values, "ollama_host": hosts, "engine_url": engine}
 
 
-async def _make_world(engine: EngineClient, settings: Settings) -> dict[str, Any]:
-    """Create the world, or find the very same one: a request repeated is answered alike."""
+async def _connect(
+    settings: Settings, directory: RunDirectory, stack: AsyncExitStack
+) -> EngineClient:
+    """Reach the engine, or start one.  Raises EngineError, ServerFailed."""
+    key = os.environ.get("SIM_OPERATOR_KEY", "")
+    url = settings.engine_url
+    if settings.own_engine:
+        log = directory.path / ENGINE_LOG
+        url = (await stack.enter_async_context(own_engine(directory.db, log, key=key))).url
+    engine = EngineClient(url, key=key, patience_seconds=settings.patience)
+    stack.push_async_callback(engine.close)
+    await engine.health()
+    return engine
+
+
+async def _make_world(engine: EngineClient, settings: Settings, about: dict[str, Any]) -> None:
+    """Create the world, or find the very same one; note its config and where it begins.
+
+    A request that is repeated is answered alike. A run that had its world is not given another.
+    """
     try:
-        return await engine.init(init_body(settings.agents, settings.world, settings.seed or ""))
+        if "genesis_hash" in about:
+            await engine.state()
+        world = await engine.init(init_body(settings.agents, settings.world, settings.seed or ""))
     except EngineError as error:
-        if error.code != "world_exists":
-            raise
-        raise EngineError(
-            f"the engine at {engine.url} has another world already, and nothing is ever "
-            "overwritten: go on with that world's run by --resume runs/NAME, start an engine with "
-            "another DB_PATH, or let this run have its own by --own-engine",
-            code=error.code,
-            status=error.status,
-        ) from None
+        if error.code == "world_exists":
+            raise EngineError(
+                f"the engine at {engine.url} has another world already, and nothing is ever "
+                "overwritten: go on with that world's run by --resume runs/NAME, start an engine "
+                "with another DB_PATH, or let this run have its own by --own-engine",
+                code=error.code,
+                status=error.status,
+            ) from None
+        if error.code == "no_world":
+            raise EngineError(
+                f"the engine at {engine.url} has no world: it is not the one that this run was "
+                "played on, or its DB_PATH is another",
+                code=error.code,
+                status=error.status,
+            ) from None
+        raise
+    about.update(config=await engine.config(), genesis_hash=world["genesis_hash"])
 
 
 def _facts(

@@ -206,6 +206,19 @@ def test_a_transcript_that_lost_what_was_played_does_not_go_on(engine, capsys):
         assert "it is at turn 3, the transcript at 1" in capsys.readouterr().err
 
 
+def test_a_run_is_not_given_another_world(engine, tmp_path, capsys):
+    with StubOllama() as stub:
+        assert play(stub, engine, "--agents", "1", "--turns", "1") == 0
+        before = Path("runs/x/run.json").read_bytes()
+        engine.stop()
+        engine.db.rename(tmp_path / "elsewhere.db")
+        engine.start()
+        assert resume(stub, engine, "--turns", "2") == 2
+    assert "has no world: it is not the one that this run was played" in capsys.readouterr().err
+    assert httpx.get(f"{engine.url}/state").json()["code"] == "no_world"
+    assert Path("runs/x/run.json").read_bytes() == before
+
+
 def test_a_run_that_goes_on_keeps_its_world_and_may_change_the_rest(engine, capsys):
     with StubOllama() as stub:
         assert play(stub, engine, "--agents", "2", "--turns", "2") == 0
