@@ -11,5 +11,5 @@ from sim_engine.api.logs import configure_logging
 from sim_engine.settings import read_settings
 
 settings = read_settings()
-configure_logging(settings.log_level)
+configure_logging(settings.log_level, server_speaks=True)
 app = create_app(settings, own_process=True)

@@ -68,8 +68,11 @@ def event(name: str, **fields: Any) -> None:
         LOGGER.info(name, extra={"fields": fields})
 
 
-def configure_logging(level: str) -> None:
-    """Send the lines of the engine, and what uvicorn has to say, to stderr."""
+def configure_logging(level: str, *, server_speaks: bool = False) -> None:
+    """Send the lines of the engine, and what uvicorn has to say, to stderr.
+
+    ``server_speaks`` keeps what uvicorn says when it starts and stops, besides warnings and faults.
+    """
     handler = logging.StreamHandler()
     handler.setFormatter(LineFormatter())
     for name in ("sim_engine", "uvicorn"):
@@ -80,7 +83,5 @@ def configure_logging(level: str) -> None:
     for name in ("uvicorn.error", "uvicorn.access", "uvicorn.asgi"):
         logging.getLogger(name).handlers = []
     logging.getLogger("uvicorn.access").propagate = False  # one line a request is enough
-    # Of its comings and goings uvicorn says more than is of use; its warnings and faults are kept.
-    logging.getLogger("uvicorn.error").setLevel(
-        max(logging.WARNING, logging.getLevelName(level.upper()))
-    )
+    least = logging.INFO if server_speaks else logging.WARNING
+    logging.getLogger("uvicorn.error").setLevel(max(least, logging.getLevelName(level.upper())))

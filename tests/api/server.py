@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +45,7 @@ class Server:
         deadline = time.monotonic() + START_SECONDS
         while not self.url:
             for line in list(self.log):
-                if found := re.search(r"event=listening url=(\S+)", line):
+                if found := re.search(r"(?:event=listening url=|running on )(http\S+)", line):
                     self.url = found[1]
             assert self.process.poll() is None, "\n".join(self.log)
             assert time.monotonic() < deadline, "\n".join(self.log)
@@ -120,9 +120,14 @@ def run(*arguments: str, cwd: Path, stdin: str = "", **variables: str) -> Said:
     return Said(status, stdout.getvalue(), stderr.getvalue())
 
 
+SERVE = ("sim_engine", "serve", "--port", "0")
+
+
 @contextmanager
-def serving(db_path: Path, *flags: str, **variables: str) -> Iterator[Server]:
-    command = [sys.executable, "-m", "sim_engine", "serve", "--port", "0", *flags]
+def serving(
+    db_path: Path, *flags: str, program: Sequence[str] = SERVE, **variables: str
+) -> Iterator[Server]:
+    command = [sys.executable, "-m", *program, *flags]
     given = environment(DB_PATH=str(db_path), **variables)
     with subprocess.Popen(
         command, env=given, cwd=db_path.parent, stderr=subprocess.PIPE, text=True

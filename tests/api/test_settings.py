@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sim_engine.settings import Settings, SettingsError, read_settings
-from tests.api.server import run, serving
+from tests.api.server import run, serving, world
 
 
 def test_defaults_are_safe():
@@ -119,3 +119,24 @@ def test_second_engine_on_a_file_does_not_start(tmp_path: Path):
     assert said.returncode == 2
     assert "is open in another engine" in said.stderr
     assert "Traceback" not in said.stderr
+
+
+def test_the_application_runs_under_a_server_of_ones_own(tmp_path: Path):
+    uvicorn = ("uvicorn", "sim_engine.main:app", "--port", "0")
+    with serving(tmp_path / "own.db", program=uvicorn) as server:
+        with server.client() as client:
+            assert client.post("/init", json=world(1)).status_code == 201
+            assert client.get("/health?secret=1").status_code == 422
+        assert (tmp_path / "own.db").exists()
+        server.stop()
+    (request, _) = server.lines("request")
+    assert request["path"] == "/init"
+    assert not [line for line in server.log if "secret" in line]
+    assert all(line.startswith("time=") for line in server.log)
+
+
+def test_the_application_under_a_server_of_ones_own_is_no_more_open(tmp_path: Path):
+    uvicorn = ("uvicorn", "sim_engine.main:app", "--port", "0", "--host", "127.0.0.1")
+    with serving(tmp_path / "own.db", program=uvicorn) as server, server.client() as client:
+        answer = client.get("/config", headers={"Host": "rebound.example.com"})
+        assert (answer.status_code, answer.json()["code"]) == (403, "foreign_page")
