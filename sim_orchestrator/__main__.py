@@ -42,6 +42,7 @@ DEMO: Values = {
     "agents": "4",
     "turns": 8,
     "own_engine": True,
+    "timeout": 600.0,  # all agents wait for one small server, on a machine that may be busy
     # A very small model repeats the example in its prompt word for word unless it is let loose,
     # and says too little to exceed the usual commons: here it pays for its thinking as others do.
     "temperature": 1.3,

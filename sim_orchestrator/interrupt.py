@@ -59,6 +59,10 @@ class Interrupt:
         if self.signal is not None:
             raise asyncio.CancelledError
 
+    def let_finish(self) -> None:
+        """Cancel nothing any more: the play is over, and its summary is to be written."""
+        self._task = None
+
     def _received(self, number: signal.Signals) -> None:
         if self.signal is not None:
             self._on_second()

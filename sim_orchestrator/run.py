@@ -280,6 +280,7 @@ async def _play_and_sum_up(
             )
         except (EngineError, TranscriptError) as error:
             ending = Ending(f"stopped: {error}", EXIT_STOPPED)
+        opened.interrupt.let_finish()
         opened.display.finished()
         contracts = await _contract_counts(opened.engine)
         seconds = time.monotonic() - opened.started
