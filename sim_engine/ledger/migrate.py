@@ -75,7 +75,15 @@ def _back_up(connection: Connection, path: Path, version: int) -> Path:
 
 
 def _keep_keys_of_turns(connection: Connection) -> None:
-    """Version 1 forgot the idempotency keys of turns at a restart."""
+    """Version 1 forgot the idempotency keys of turns at a restart, and lacked some indexes."""
+    connection.exec_driver_sql(
+        "CREATE INDEX pending_requests_by_turn ON pending_requests (for_turn)"
+    )
+    for party in ("proposer", "counterparty"):
+        connection.exec_driver_sql(
+            f"CREATE INDEX information_by_{party} ON contracts ({party})"
+            " WHERE contract_type = 'information_sale'"
+        )
     connection.exec_driver_sql(
         "CREATE TABLE turn_keys ("
         " idempotency_key TEXT NOT NULL, turn INTEGER NOT NULL, PRIMARY KEY (idempotency_key)"

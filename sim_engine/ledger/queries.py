@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, Table, or_, select, tuple_
+from sqlalchemy import Connection, Select, Table, literal, or_, select, tuple_, union
 
 from sim_engine.ledger import rows, tables
 
@@ -110,13 +110,11 @@ def contract_numbers(
 def bought_information(connection: Connection, agent: str) -> list[int]:
     """List the numbers of the activated information sales in which the agent is a party."""
     c = tables.contracts.c
-    query = (
-        select(c.number)
-        .where(c.contract_type == "information_sale", c.activated_turn.is_not(None))
-        .where(or_(c.proposer == agent, c.counterparty == agent))
-        .order_by(c.number)
-    )
-    return [number for (number,) in connection.execute(query)]
+    # Written out, as SQLite does not choose a partial index for a value that it is told later.
+    sale = c.contract_type == literal("information_sale", literal_execute=True)
+    activated = select(c.number).where(sale, c.activated_turn.is_not(None))
+    found = union(activated.where(c.proposer == agent), activated.where(c.counterparty == agent))
+    return sorted(number for (number,) in connection.execute(found))
 
 
 def entries(

@@ -77,6 +77,8 @@ class _Replay:
         self._pages = pages
         self._report = report
         self._world: World
+        self._taken_in: dict[str, list[Row]] = {}
+        """What the turn in hand took in, which is not read a second time to be compared."""
 
     def run(self, progress: Progress) -> dict[str, int]:
         """Play every turn; returns the sums of accounts. Raises Broken at the first difference."""
@@ -190,9 +192,10 @@ class _Replay:
     def _compare_history(self, sealed: SealedTurn, names: tuple[str, ...]) -> None:
         """Compare what a turn appended, then its seal."""
         for name in names:
-            compare(
-                self._report, name, self._pages.of_turn(name, sealed.turn), sealed.appended[name]
-            )
+            found = self._taken_in.get(name)
+            if found is None:
+                found = self._pages.of_turn(name, sealed.turn)
+            compare(self._report, name, found, sealed.appended[name])
         stored = self._pages.of_turn("turns", sealed.turn)
         compare(self._report, "turns", stored, sealed.appended["turns"])
         if sealed.turn == 0:
@@ -223,19 +226,19 @@ class _Replay:
 
     def _intake(self, turn: int) -> Intake:
         """Rebuild what a turn took in. Raises Broken where no engine would have taken it in."""
-        submissions = self._pages.of_turn("submissions", turn)
-        stored = self._pages.of_turn("actions", turn)
+        self._taken_in = {name: self._pages.of_turn(name, turn) for name in TAKEN_IN}
+        stored = self._taken_in["actions"]
         actions = _read_actions(stored)
         owners = self._owners("actions", stored, 2)
         plan: dict[Agent, list[int]] = {}
         for seq, agent in enumerate(owners):
             plan.setdefault(agent, []).append(seq)
-        usage = self._pages.of_turn("inference", turn)
+        usage = self._taken_in["inference"]
         users = self._owners("inference", usage, 1)
         inference = list(zip(users, _read_usage(usage), strict=True))
         return Intake(
             Submitted(actions, plan, inference),
-            [(row[2], row[3]) for row in submissions],
+            [(row[2], row[3]) for row in self._taken_in["submissions"]],
             [row[4] for row in stored],
             [row[2] for row in stored],
             [row[9] for row in stored if row[9] is not None],

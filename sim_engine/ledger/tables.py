@@ -116,6 +116,13 @@ contracts = Table(
     Column("number", Integer, primary_key=True, autoincrement=False),
 )
 Index("contracts_by_status", contracts.c.status)
+# What an agent has bought is in its view every turn: without these, each would read all contracts.
+for _party in (contracts.c.proposer, contracts.c.counterparty):
+    Index(
+        f"information_by_{_party.name}",
+        _party,
+        sqlite_where=contracts.c.contract_type == "information_sale",
+    )
 
 turns = Table(
     "turns",
@@ -246,6 +253,7 @@ pending_requests = Table(
     Column("for_turn", Integer, nullable=False, comment="the turn that was next"),
     sqlite_with_rowid=False,
 )
+Index("pending_requests_by_turn", pending_requests.c.for_turn)
 
 
 def create_schema(connection: Connection) -> None:
