@@ -1,0 +1,134 @@
+"""A ledger of another schema version is never changed silently: ``migrate`` does, with a backup."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sim_engine.__main__ import main
+from sim_engine.engine import Engine
+from sim_engine.ledger import migrate, tables
+from tests.trust import everything
+
+
+def execute(path: Path, *statements: str) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def schema(path: Path) -> dict[str, str]:
+    """Every table, index and view as it was declared, whatever the layout of the text."""
+    with closing(sqlite3.connect(path)) as connection:
+        found = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
+        return {name: re.sub(r"\W", "", sql) for name, sql in found}
+
+
+def rows(path: Path, names: list[str]) -> dict[str, list[Any]]:
+    with closing(sqlite3.connect(path)) as connection:
+        return {name: connection.execute(f'SELECT * FROM "{name}"').fetchall() for name in names}
+
+
+@pytest.fixture
+def new(tmp_path: Path) -> Path:
+    everything.make(tmp_path / "new.db")
+    return tmp_path / "new.db"
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """A ledger as version 1 wrote it."""
+    path = tmp_path / "old.db"
+    everything.make(path)
+    execute(
+        path,
+        "DROP TABLE turn_keys",
+        "DROP INDEX information_by_proposer",
+        "DROP INDEX information_by_counterparty",
+        "DROP INDEX pending_requests_by_turn",
+        "PRAGMA user_version = 1",
+    )
+    return path
+
+
+COMMANDS = [["verify"], ["verify", "--quick"], ["export", "out"], ["serve", "--port", "0"]]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_an_older_ledger_is_named_as_such_and_left_alone(
+    command: list[str],
+    old: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    before = old.read_bytes()
+    monkeypatch.chdir(old.parent)
+    monkeypatch.setenv("DB_PATH", str(old))
+    assert main(command) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert f"has schema version 1, this engine writes {tables.SCHEMA_VERSION}" in said
+    assert f"sim-engine migrate {old}" in said
+    assert old.read_bytes() == before
+
+
+def test_migrate_makes_an_older_ledger_what_this_version_writes(
+    old: Path, new: Path, capsys: pytest.CaptureFixture[str]
+):
+    before = rows(old, [name for name in tables.METADATA.tables if name != "turn_keys"])
+    assert main(["migrate", str(old)]) == 0
+    said = capsys.readouterr().out
+    assert f"schema version 1 is now {tables.SCHEMA_VERSION}" in said
+    assert schema(old) == schema(new)
+    assert rows(old, list(before)) == before
+    assert main(["verify", str(old)]) == 0
+    engine = Engine.open(old)
+    everything.play(engine, everything.TURNS + 1, everything.TURNS + 3)
+    engine.close()
+    backup = old.with_name("old.db.v1.bak")
+    assert str(backup) in said
+    assert rows(backup, list(before)) == before
+    with closing(sqlite3.connect(backup)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+
+
+def test_migrate_does_not_overwrite_a_backup(old: Path, capsys: pytest.CaptureFixture[str]):
+    backup = old.with_name("old.db.v1.bak")
+    backup.write_text("precious")
+    assert main(["migrate", str(old)]) == 2
+    assert "is there already" in capsys.readouterr().err
+    assert backup.read_text() == "precious"
+    with closing(sqlite3.connect(old)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("command", ["verify", "migrate"])
+@pytest.mark.parametrize("version", [0, 99])
+def test_a_version_that_nobody_knows_is_refused(
+    version: int, command: str, new: Path, capsys: pytest.CaptureFixture[str]
+):
+    execute(new, f"PRAGMA user_version = {version}")
+    assert main([command, str(new)]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert f"has schema version {version}" in said
+
+
+def test_a_migration_that_fails_midway_leaves_the_ledger_as_it_was(
+    old: Path, monkeypatch: pytest.MonkeyPatch
+):
+
+    def half(connection: Any) -> None:
+        connection.exec_driver_sql("CREATE TABLE turn_keys (idempotency_key TEXT)")
+        raise RuntimeError("power loss")
+
+    before = schema(old)
+    monkeypatch.setitem(migrate.STEPS, 1, half)
+    with pytest.raises(RuntimeError):
+        main(["migrate", str(old)])
+    assert schema(old) == before
+    with closing(sqlite3.connect(old)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
