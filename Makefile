@@ -34,10 +34,10 @@ format: $(VENV)/ready-dev  ## format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/ready-dev  ## every benchmark: tables of ratios, nothing asserted
+bench: $(VENV)/ready-dev  ## every benchmark; one alone: .venv/bin/python -m benchmarks.turn --help
 	@set -e; for script in $$(grep -l '^if __name__ == "__main__"' benchmarks/*.py); do \
 		name=$$(basename $$script .py); [ $$name = soak ] && continue; \
-		echo "== benchmarks/$$name"; $(BIN)/python -m benchmarks.$$name $(ARGS); done
+		echo "== benchmarks/$$name"; $(BIN)/python -m benchmarks.$$name; done
 
 engine: $(VENV)/ready  ## serve sim.db on http://127.0.0.1:3000
 	$(BIN)/sim-engine serve $(ARGS)
@@ -45,7 +45,7 @@ engine: $(VENV)/ready  ## serve sim.db on http://127.0.0.1:3000
 simulate: $(VENV)/ready-dev  ## long seeded workload against an independent auditor
 	$(BIN)/python -m tests.simulation.simulate $(ARGS)
 
-soak: $(VENV)/ready-dev  ## thousands of turns over HTTP: memory and turn time stay flat
+soak: $(VENV)/ready-dev  ## thousands of turns: memory and turn time stay flat
 	$(BIN)/python -m benchmarks.soak $(ARGS)
 
 lock: $(VENV)/ready  ## resolve pyproject.toml anew into requirements/*.lock
