@@ -91,9 +91,12 @@ class Access:
             raise Problem("exposed")
         host = headers.get("host", "")
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
-            raise Problem("foreign_page")
-        if not _is_private(urlsplit(f"//{host}").hostname or ""):
+        try:
+            same_site = origin is None or urlsplit(origin).netloc == host
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:  # brackets of an IPv6 address that do not match
+            raise Problem("foreign_page") from None
+        if not same_site or not _is_private(name):
             raise Problem("foreign_page")
 
 

@@ -13,7 +13,7 @@ from fastapi.params import Query as QueryParameter
 from sim_engine.api.problems import malformed_parameters
 from sim_engine.observation import PAGE_MAX
 from sim_engine.types.fields import AGENT_ID_PATTERN, MAX_AMOUNT
-from sim_engine.validation import PlacedError
+from sim_engine.validation import ERRORS_MAX, PlacedError
 
 NAME_CHARS_MAX: Final = 200
 
@@ -46,14 +46,21 @@ def _names(endpoint: Callable[..., Any]) -> frozenset[str]:
 
 
 async def known_parameters_only(request: Request) -> None:
-    """Refuse parameters that the operation does not have: misspelt, they would do nothing."""
+    """Refuse parameters that the operation does not have, or that are there twice.
+
+    What is misspelt would do nothing, and of two values one would be dropped, without a word.
+    """
+    given = [name for name, _ in request.query_params.multi_items()]
+    if not given:
+        return
     known = _names(request.scope["endpoint"])
-    unknown = sorted(set(request.query_params) - known)
-    if unknown:
-        takes = f"this path takes {', '.join(sorted(known))}" if known else "this path takes none"
+    takes = f"this path takes {', '.join(sorted(known))}" if known else "this path takes none"
+    wrong = {name: f"is an unknown parameter: {takes}" for name in given if name not in known}
+    wrong |= {name: "is there twice" for name in known if given.count(name) > 1}
+    if wrong:
         raise malformed_parameters(
             [
-                PlacedError(loc=["query", name], message=f"is an unknown parameter: {takes}")
-                for name in unknown[:10]
+                PlacedError(loc=["query", name], message=message)
+                for name, message in sorted(wrong.items())[:ERRORS_MAX]
             ]
         )

@@ -204,6 +204,8 @@ def test_open_engine_takes_everybody_for_the_operator(open_app: OpenApp):
         ({"Host": "localhost:3000", "Origin": "http://localhost:8080"}, False),
         ({"Host": "localhost:3000", "Origin": "null"}, False),
         ({"Host": "a.com:3000", "Origin": "http://a.com:3000"}, False),
+        ({"Host": "[::1"}, False),
+        ({"Host": "localhost:3000", "Origin": "http://[::1"}, False),
     ],
 )
 def test_open_engine_is_no_tool_of_web_pages(

@@ -226,6 +226,7 @@ def test_keys_of_idempotency_are_printable(client: TestClient, key: str):
         ("/blocks?from=-1", "from"),
         ("/blocks?status=lost", "status"),
         ("/blocks?after=x", "after"),
+        ("/blocks?limit=1&limit=2", "limit"),
         ("/contracts?type=bond", "type"),
         ("/contracts?status=open", "status"),
         ("/contracts?agent=a%20b", "agent"),

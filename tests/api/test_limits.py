@@ -183,6 +183,37 @@ def test_what_is_no_http_is_a_problem_too(engine: Server):
     assert headers["content-type"] == "application/problem+json"
 
 
+@pytest.mark.parametrize(
+    ("request_line", "headers", "status"),
+    [
+        (b"GET /state HTTP/1.0", b"", 200),
+        (b"GET /state?agents=%ff HTTP/1.1", b"", 422),
+        (b"GET /agent/%ff%00 HTTP/1.1", b"", 404),
+        (b"GET /entries?account=%ed%a0%80%00 HTTP/1.1", b"", 200),
+        (b"GET /block/%F0%9F%98%80 HTTP/1.1", b"", 404),
+        (b"GET /contract/c%D9%A1 HTTP/1.1", b"", 404),
+        (b"GET /contract/c99999999999999999999999 HTTP/1.1", b"", 404),
+        (b"GET /speech/%D9%A1 HTTP/1.1", b"", 422),
+        (b"GET /entries?after=999999999999999.999999999999999 HTTP/1.1", b"", 200),
+        (b"GET /state HTTP/1.1", b"Connection: upgrade\r\nUpgrade: websocket\r\n", 200),
+        (b"OPTIONS * HTTP/1.1", b"", 404),
+        (b"TRACE /state HTTP/1.1", b"", 405),
+        (b"CONNECT a:80 HTTP/1.1", b"", 400),
+        (b"POST /turn HTTP/1.1", b"Content-Length: -5\r\n", 400),
+        (b"POST /turn HTTP/1.1", b"Content-Length: 5\r\nContent-Length: 6\r\n", 400),
+        (b"POST /turn HTTP/1.1", b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", 400),
+        (b"POST /turn HTTP/1.1", b"Idempotency-Key: \xff\r\nContent-Length: 0\r\n", 422),
+    ],
+)
+def test_odd_requests_are_answered_in_order(
+    engine: Server, request_line: bytes, headers: bytes, status: int
+):
+    with engine.connect() as connection:
+        connection.sendall(request_line + b"\r\nHost: a\r\n" + headers + b"\r\n")
+        assert read_answer(connection)[0] == status
+    assert [line for line in engine.log if "fault=" in line] == []
+
+
 def test_hundreds_of_half_open_connections_stop_nobody(engine: Server):
     opened = [engine.connect() for _ in range(300)]
     try:
