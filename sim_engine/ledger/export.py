@@ -37,11 +37,11 @@ def export(path: Path, directory: Path, file_format: Format) -> dict[str, int]:
     installed.
     """
     write = _WRITERS[file_format]()
-    directory.mkdir(parents=True, exist_ok=True)
     written: dict[str, int] = {}
     database = open_database(path, read_only=True)
     with database.connect() as connection:
         check_file(connection, path)
+        directory.mkdir(parents=True, exist_ok=True)
         connection.exec_driver_sql("BEGIN")
         for name, table in tables.METADATA.tables.items():
             if name in NOT_EXPORTED:
