@@ -19,7 +19,7 @@ from tests.simulation.simulate import (
 )
 from tests.simulation.workload import Workload
 
-SEEDS = range(61, 77)
+SEEDS = range(60, 76)
 TURNS = 28
 RICH_SEED = 6  # a world in which everything happens that a lie can be about
 

@@ -95,6 +95,7 @@ class Workload:
         self.config = config
         self.makers.config = config
         self.makers.cores = {core["core_id"]: core["owner"] for core in view["cores"]}
+        self.makers.balances = {who["agent_id"]: who["balance"] for who in view["agents"]}
         numbers = [int(contract["contract_id"][1:]) for contract in view["contracts"]]
         self.last_contract = max([self.last_contract, *numbers])
         submissions = []

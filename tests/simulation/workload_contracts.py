@@ -13,7 +13,7 @@ ACTIONS = ("mine", "stake", "job", "speak", "study", "burn", "transfer", "sign_c
 
 
 class ContractMaker:
-    """Makes proposals for a workload; `config` and `cores` are what the public can see."""
+    """Makes proposals from what the public can see: `config`, `cores` and `balances`."""
 
     def __init__(
         self,
@@ -28,6 +28,7 @@ class ContractMaker:
         self.text = text
         self.config: dict[str, int] = {}
         self.cores: dict[int, str | None] = {}
+        self.balances: dict[str, int] = {}
 
     def proposal(self, agent: View, last_contract: int) -> Action:
         """Return a proposal by an agent; with 2 agents it cannot be a good one."""
@@ -65,13 +66,25 @@ class ContractMaker:
             action["terms"] = self.terms(kind, agent, others, price, attested)
         for key in ("proposer_collateral", "counterparty_collateral"):
             if kind != "pool" and self.random.random() < 0.4:
-                action[key] = self.random.choice((0, 1, 7, 101, price // 2))
+                action[key] = min(self.random.choice((1, 7, 101, price // 2, price * 3)), 2**53 - 1)
         if self.random.random() < 0.3:
             minimum = self.config["min_arbitrator_collateral"]
             action["arbitrator_collateral"] = minimum + self.random.choice((0, 1, 2, 33))
+        if kind in ("loan", "forward") and agent["balance"] > 100 and self.random.random() < 0.2:
+            self.overreach(action, int(agent["balance"]))
         if self.random.random() < 0.3:
             action["arbitrator_fee"] = self.random.choice((0, 1, 13))
         return action
+
+    def overreach(self, action: Action, balance: int) -> None:
+        """Let the proposer owe more than what its collateral leaves it, but less than both."""
+        action["proposer_collateral"] = balance * 6 // 10
+        debt = balance // 2
+        if action["contract_type"] == "loan":
+            action["terms"] = {"lender": "counterparty", "principal": 5, "repayment": debt}
+        else:
+            asset = {"kind": "compute", "cap": 5}
+            action["terms"] = {"seller": "counterparty", "asset": asset, "price": debt}
 
     def price(self, agent: View) -> int:
         """Return a price: mostly one that can be paid."""
@@ -134,7 +147,7 @@ class ContractMaker:
         """Return a condition of any type, mostly one that a few turns can meet."""
         who = {"agent": self.random.choice(self.agents)}
         count = self.random.choice((1, 1, 2, 3))
-        amount = self.random.choice((1, 100, 10_000, 60_000))
+        amount = self.random.choice((1, 100, 10_000, max(1, self.balances[who["agent"]])))
         conditions: tuple[dict[str, Any], ...] = (
             {"type": "blocks_won", **who, "at_least": count},
             {"type": "blocks_won", **who, "kind": self.random.choice(KINDS), "at_least": count},
@@ -165,7 +178,7 @@ class ContractMaker:
             lambda: action.update(settlement="automatic"),
             lambda: action.update(settlement="attested", arbitrator_collateral=0),
             lambda: action.update(proposer_collateral=2**53 - 1),
-            lambda: action.update(counterparty_collateral=5),
+            lambda: action.update(counterparty_collateral=1),
             lambda: action.update(arbitrator_fee=10**9),
         ]
         if "description" in terms:
@@ -180,7 +193,9 @@ class ContractMaker:
                 lambda: terms.update(title="t" * (self.config["max_message_chars"] + 1)),
             ]
         if "asset" in terms:
-            ways.append(lambda: terms.update(asset={"kind": "core", "core_id": 999}))
+            ways.append(
+                lambda: terms.update(asset={"kind": "core", "core_id": self.config["core_count"]})
+            )
         if "members" in terms:
             ways += self.pool_distortions(action, terms)
         self.random.choice(ways)()
@@ -191,7 +206,7 @@ class ContractMaker:
         return self.random.choice(
             (
                 {"type": "balance_below", "agent": "nobody", "amount": 5},
-                {"type": "core_owned", "agent": agent, "core_id": 999},
+                {"type": "core_owned", "agent": agent, "core_id": self.config["core_count"]},
                 {"type": "contract_defaulted", "contract_id": "c999999"},
                 {"type": "contract_defaulted", "contract_id": "c01"},
                 {"type": "spoke", "agent": agent, "contains": "s" * 5001},
