@@ -36,6 +36,9 @@ SEALED = ["config", *HISTORY, "turns"]
 
 COVERED = [*SEALED, "agents", "cores", "contracts"]
 
+WHOLE_ROWS = [(verify, table) for table in COVERED] + [(verify_hashes, table) for table in SEALED]
+"""What each verification knows all rows of; of the state, the quick one sums the balances."""
+
 
 def test_the_tables_are_all_sorted_into_covered_and_not():
     assert set(COVERED) | NOT_COVERED == set(tables.METADATA.tables)
@@ -257,11 +260,8 @@ def test_quick_finds_a_balance_that_is_not_the_sum_of_its_entries(table, column,
             assert_names(verify_hashes(copy, quietly), table, (column, row, new))
 
 
-@pytest.mark.parametrize("mode", [verify, verify_hashes])
-@pytest.mark.parametrize("table", COVERED)
+@pytest.mark.parametrize(("mode", "table"), WHOLE_ROWS)
 def test_a_missing_row_is_found_and_named(table, mode, sound, copies):
-    if mode is verify_hashes and table not in SEALED:
-        pytest.skip("needs the rules: the quick verification sums balances only")
     for row in some(read(sound, table)):
         copy = copies()
         delete(copy, table, row)
@@ -272,11 +272,8 @@ def test_a_missing_row_is_found_and_named(table, mode, sound, copies):
         assert_names(mode(copy, quietly), table, row)
 
 
-@pytest.mark.parametrize("mode", [verify, verify_hashes])
-@pytest.mark.parametrize("table", COVERED)
+@pytest.mark.parametrize(("mode", "table"), WHOLE_ROWS)
 def test_an_added_row_is_found_and_named(table, mode, sound, copies):
-    if mode is verify_hashes and table not in SEALED:
-        pytest.skip("needs the rules: the quick verification sums balances only")
     added = _further_rows(table, read(sound, table))
     for row in added:
         copy = copies()
@@ -305,11 +302,8 @@ def _further_rows(table: str, rows: list[Row]) -> list[Row]:
     return further
 
 
-@pytest.mark.parametrize("mode", [verify, verify_hashes])
-@pytest.mark.parametrize("table", COVERED)
+@pytest.mark.parametrize(("mode", "table"), WHOLE_ROWS)
 def test_rows_that_changed_places_are_found_and_named(table, mode, sound, copies):
-    if mode is verify_hashes and table not in SEALED:
-        pytest.skip("needs the rules: the quick verification sums balances only")
     rows = read(sound, table)
     chance = random.Random(table)
     for _ in range(8):
@@ -369,10 +363,10 @@ def test_a_history_that_was_made_up_with_hashes_of_its_own_is_still_not_one_of_t
 def test_what_is_not_covered_is_named_as_such_and_never_raises(sound, copies):
     for table in sorted(NOT_COVERED):
         for column in columns(table):
-            for row in some(read(sound, table)):
+            for start, row in enumerate(some(read(sound, table))):
                 value = row[column]
                 news = [("?", b"\x00")] if isinstance(value, bytes) else other_values(value)
-                for new in news:
+                for new in news[start::3]:
                     copy = copies()
                     try:
                         set_value(copy, table, row, column, new)
