@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.simulation import simulate
 from tests.simulation.auditor import Auditor, Difference, Port, compare
 from tests.simulation.reference.actions import CHECKS_IN_ORDER, POINTS
 from tests.simulation.simulate import (
@@ -301,3 +302,13 @@ def test_the_command_reports_what_it_ran(capsys):
     printed = capsys.readouterr().out
     assert "2 worlds, 8 turns" in printed
     assert "verdict applied" in printed
+
+
+def test_the_command_fails_with_the_line_that_reproduces_it(port, capsys, monkeypatch):
+    where, lie = LIES["a balance"]
+    liar = Tampering(port, where, lie)
+    monkeypatch.setattr(simulate, "audit", lambda seed, turns: run_world(seed, turns, liar))
+    assert main(["--seed", "5", "--turns", "4", "--worlds", "2"]) == 1
+    printed = capsys.readouterr().err
+    assert "seed 5, turn" in printed
+    assert "python -m tests.simulation.simulate --seed 5 --worlds 1 --turns" in printed
