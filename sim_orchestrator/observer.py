@@ -48,11 +48,14 @@ class Observer:
         self._speech: dict[int, list[Json]] = {}
         self._contents: dict[str, str] = {}
         self._notes: dict[str, str] = {}
+        self._sent: dict[str, Sequence[Json]] = {}
+        self._receipts: Sequence[Json] = ()
         self._tokens: dict[str, deque[int]] = defaultdict(lambda: deque(maxlen=HISTORY_TURNS))
 
     def remember(self, agent_id: str, decision: Decision) -> None:
         """Keep what an agent wants to be told next turn, and what its thinking took."""
         self._tokens[agent_id].append(sum(call.output_tokens for call in decision.calls))
+        self._sent[agent_id] = decision.actions
         if decision.failure is None and decision.calls[-1].attempt:
             self._notes[agent_id] = decision.notes
 
@@ -63,6 +66,7 @@ class Observer:
 
     def sealed(self, answer: Json) -> None:
         """Add a sealed turn's answer to the history."""
+        self._receipts = answer["receipts"]
         self._history.append(history_entry(answer, self._config["core_count"]))
 
     async def look(self) -> Sight:
@@ -85,6 +89,7 @@ class Observer:
         history = tuple(self._history)
         income = tuple(entry["core_income"] for entry in history)
         contracts = self._contracts_by_agent(sight.state["contracts"])
+        received = self._received()
 
         async def observe(agent_id: str) -> Observation:
             async with gate:
@@ -100,12 +105,30 @@ class Observer:
                 history=history,
                 core_income=income,
                 output_tokens=tuple(self._tokens[agent_id]),
+                received=received.get(agent_id, ()),
                 persona=self._personas[agent_id],
                 notes=self._notes.get(agent_id, ""),
             )
 
         ids = list(agent_ids)
         return dict(zip(ids, await asyncio.gather(*map(observe, ids)), strict=True))
+
+    def _received(self) -> dict[str, list[Json]]:
+        """List the last turn's transfers by recipient; only a run's own agents' memos are known."""
+        found: dict[str, list[Json]] = defaultdict(list)
+        for receipt in self._receipts:
+            sender, index = receipt["agent_id"], receipt["index"]
+            actions = self._sent.get(sender, ())
+            if receipt["type"] != "transfer" or receipt["status"] != "applied":
+                continue
+            # Actions that somebody queued at the engine have places behind the submitted ones.
+            if index < len(actions) and actions[index]["type"] == "transfer":
+                action = actions[index]
+                memo = action.get("memo", "")
+                found[action["to"]].append(
+                    {"from": sender, "amount": action["amount"], "memo": memo}
+                )
+        return found
 
     async def _read_contents(self, contracts: Sequence[Json]) -> None:
         """Read the secret of each open information sale once, as the operator may."""

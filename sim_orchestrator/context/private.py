@@ -26,6 +26,7 @@ RANK_WAITING: Final = 95
 RANK_REJECTION: Final = 90
 RANK_DEBTS: Final = 85
 RANK_NOTES: Final = 80
+RANK_RECEIVED: Final = 75
 RANK_ODDS: Final = 70
 RANK_INSIGHTS: Final = 60
 RANK_CONTRACTS: Final = 50
@@ -41,6 +42,7 @@ def private_lines(observation: Observation) -> list[Line]:
         *_self(observation, can),
         *_odds(observation, can),
         *_receipts(observation),
+        *_received(observation),
         *_insights(observation),
         *_information(observation),
         *_neighbours(observation, can),
@@ -159,6 +161,14 @@ def _receipts(observation: Observation) -> Iterator[Line]:
         )
     if applied:
         yield Line(f"Last turn you did: {', '.join(applied)}.", RANK_APPLIED)
+
+
+def _received(observation: Observation) -> Iterator[Line]:
+    for transfer in observation.received:
+        text = f"Last turn {transfer['from']} sent you {transfer['amount']}"
+        if transfer["memo"]:
+            text += f"; {claim(transfer['from'], transfer['memo'], DESCRIPTION_CHARS_MAX)}"
+        yield Line(f"{text}.", RANK_RECEIVED)
 
 
 def _insights(observation: Observation) -> Iterator[Line]:

@@ -37,6 +37,7 @@ class Observation:
             ``fees`` the inference fees of all agents, ``applied["job"]`` how many shared the wages.
         core_income: ``core_income`` of those turns, oldest first.
         output_tokens: what this agent's own mind generated in each of those turns, oldest first.
+        received: transfers that reached the agent in the last turn: ``{"from", "amount", "memo"}``.
         persona: who the agent is told to be; may be empty.
         notes: what the agent wrote to itself in its last answer; empty at first.
     """
@@ -51,6 +52,7 @@ class Observation:
     history: Sequence[Mapping[str, Any]] = ()
     core_income: Sequence[int] = ()
     output_tokens: Sequence[int] = ()
+    received: Sequence[Mapping[str, Any]] = ()
     persona: str = ""
     notes: str = ""
 

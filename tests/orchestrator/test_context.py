@@ -248,6 +248,7 @@ def hostile_world(said: str) -> Observation:
         contracts=contracts,
         agent={**seen.agent, "private": private},
         speech=speech,
+        received=[{"from": "agent_3", "amount": 5, "memo": said or " "}],
         notes=said or " ",
     )
 

@@ -70,6 +70,26 @@ def test_everybody_sees_the_world_and_only_its_own_part(engine):
     assert bob.notes == ""
 
 
+def test_a_transfer_and_its_memo_reach_the_recipient_alone(engine):
+    async def main() -> Mapping[str, Observation]:
+        client = EngineClient(engine.url)
+        try:
+            await client.init({"seed": "s", "agents": list(ROSTER)})
+            observer = Observer(client, dict.fromkeys(ROSTER, "P"), await client.config())
+            paid = {"type": "transfer", "to": "bob", "amount": 7, "memo": "for the loan"}
+            refused = {"type": "transfer", "to": "bob", "amount": 10**9, "memo": "never"}
+            actions = [{"type": "job"}, refused, paid]
+            observer.sealed(await client.submit(1, [{"agent_id": "ann", "actions": actions}]))
+            observer.remember("ann", decided(0, actions=actions))
+            return await observer.observations(await observer.look(), ROSTER)
+        finally:
+            await client.close()
+
+    seen = asyncio.run(main())
+    assert seen["bob"].received == [{"from": "ann", "amount": 7, "memo": "for the loan"}]
+    assert not seen["cid"].received
+
+
 def test_speech_of_the_last_two_turns_is_heard_by_all(engine):
     def speaks(text: str) -> dict[str, list[dict[str, Any]]]:
         return {"ann": [{"type": "speak", "message": text}]}
