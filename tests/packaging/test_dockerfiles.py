@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.packaging.dockerfiles import ROOT, Stage, build, stages
+from tests.test_readme import free_port
 
 DOCKERFILES = ("Dockerfile.engine", "Dockerfile.orchestrator")
 
@@ -63,14 +63,6 @@ def environment(stage: Stage, image: Path, **changes: str) -> dict[str, str]:
     given = stage.environment() | changes
     given["PATH"] = given["PATH"].replace("/opt/", f"{image}/opt/").replace("$PATH", os.defpath)
     return given
-
-
-def free_port() -> int:
-    """Ask the system for a port that nobody uses."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @pytest.fixture
