@@ -173,6 +173,7 @@ def _verify(flags: argparse.Namespace) -> int:
             for table in ("turns", "actions", "entries", "blocks")
         )
         print(f"{path} is sound: {counted}")
+        print(f"the last turn_hash is {report.turn_hash}")
         return 0
     for difference in report.differences:
         print(difference)

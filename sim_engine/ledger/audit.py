@@ -59,6 +59,8 @@ class Report:
     counts: Counter[str] = field(default_factory=Counter)
     """Rows by table; ``turns`` without genesis."""
     differences: list[Difference] = field(default_factory=list)
+    turn_hash: str = ""
+    """The seal of the last turn, which stands for all of the history before it."""
 
     @property
     def sound(self) -> bool:
@@ -105,6 +107,11 @@ class Pages:
             self._driver.text_factory = _text_or_not
             return self.select(statement, *parameters)
         return found
+
+    def last_turn_hash(self) -> str:
+        """Read the seal of the last turn."""
+        ((turn_hash,),) = self.select("SELECT turn_hash FROM turns ORDER BY turn DESC LIMIT 1")
+        return str(turn_hash)
 
     def number(self, statement: str, *parameters: Any) -> int:
         """Read a single number; 0 for none."""
@@ -157,6 +164,7 @@ def verify_hashes(path: Path, progress: Progress) -> Report:
         sums = _check_chain(pages, report, progress)
         check_totals(pages, report)
         check_sums(pages, report, sums)
+        report.turn_hash = pages.last_turn_hash()
     return report
 
 

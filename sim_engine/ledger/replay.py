@@ -67,6 +67,7 @@ def verify(path: Path, progress: Progress) -> Report:
         check_totals(pages, report)
         replay.compare_state()
         check_sums(pages, report, sums)
+        report.turn_hash = pages.last_turn_hash()
     return report
 
 

@@ -34,6 +34,13 @@ def count(ledger: Path, table: str, where: str = "1") -> int:
         return found
 
 
+def last_turn_hash(ledger: Path) -> str:
+    with closing(sqlite3.connect(ledger)) as connection:
+        query = "SELECT turn_hash FROM turns ORDER BY turn DESC LIMIT 1"
+        found: str = connection.execute(query).fetchone()[0]
+        return found
+
+
 # -- sim-engine init -------------------------------------------------------------------------------
 
 
@@ -86,6 +93,7 @@ def test_verify_counts_what_it_checked(ledger: Path, flags: tuple[str, ...]):
     entries, blocks = count(ledger, "entries"), count(ledger, "blocks")
     assert said.stdout == (
         f"sim.db is sound: 2 turns, 4 actions, {entries} entries, {blocks} blocks\n"
+        f"the last turn_hash is {last_turn_hash(ledger)}\n"
     )
     assert (said.returncode, said.stderr) == (0, "")
 
