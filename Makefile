@@ -23,7 +23,7 @@ demo: $(VENV)/ready-local  ## engine + embedded model: 4 agents think and act fo
 	$(BIN)/sim-orchestrator demo $(ARGS)
 
 test: $(VENV)/ready-dev  ## all tests (some minutes on two cores)
-	$(BIN)/python -m pytest tests $(ARGS)
+	$(BIN)/python -m pytest tests --numprocesses 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/ready-dev  ## ruff check, ruff format --check, mypy --strict
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """Two hundred readers and a crowd of queueing agents while turns are submitted.
 
-python -m benchmarks.load [--readers 200] [--queuers 50] [--agents 200] [--turns 30]
+    python -m benchmarks.load [--readers 200] [--queuers 50] [--agents 200] [--turns 30]
 
 Every answer is checked: none may be an error, and each must be of one sealed turn. In a view of the
 whole world the balances add up to its own supply, a turn has one hash whoever asks for it, and no

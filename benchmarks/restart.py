@@ -1,6 +1,6 @@
 """How fast a world is there again after a restart, and how fast it shows itself.
 
-python -m benchmarks.restart [--agents 10000] [--turns 1000]
+    python -m benchmarks.restart [--agents 10000] [--turns 1000]
 
 The time of a restart must depend on the size of the world, not on the length of its history: the
 two lines are of the same world after few and after many turns.

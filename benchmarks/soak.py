@@ -1,6 +1,6 @@
 """A long life in one process: does memory stay flat, does a turn take as long as it ever did?
 
-python -m benchmarks.soak [--turns 10000] [--agents 16]
+    python -m benchmarks.soak [--turns 10000] [--agents 16]
 
 An engine is given turns over HTTP in which agents mine, stake, burn, study, work, bid, pay, talk,
 queue actions and make contracts that are kept, broken, disputed and forgotten, while views are read

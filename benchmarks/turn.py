@@ -1,6 +1,6 @@
 """A whole turn over HTTP, durable and sealed, against a plain script that writes the same rows.
 
-python -m benchmarks.turn [--sizes 8:24,1000:3000] [--turns 9]
+    python -m benchmarks.turn [--sizes 8:24,1000:3000] [--turns 9]
 
 The two take turns: after each turn of the engine its rows are read back and written into a second
 file with the same schema, in one transaction, with the same durability, by nothing but ``sqlite3``.

@@ -1,6 +1,6 @@
 """What it costs to prove a ledger, against plainly reading the same rows.
 
-python -m benchmarks.verify [--sizes 16:48:2000,1000:3000:40] [--rounds 3]
+    python -m benchmarks.verify [--sizes 16:48:2000,1000:3000:40] [--rounds 3]
 
 ``verify`` plays every turn again and compares every row; ``--quick`` hashes the rows of history
 again. The plain reading is ``SELECT *`` over every table of the same file by ``sqlite3``, in the
