@@ -41,9 +41,3 @@ def test_every_rejection_code_is_in_the_rules(code):
 def test_every_action_is_in_the_rules(action):
     section = RULES[RULES.index("## 6.") : RULES.index("## 7.")]
     assert f"| `{action}` |" in section
-
-
-@pytest.mark.parametrize("path", sorted(DOCS.glob("*.md")), ids=lambda path: path.name)
-def test_links_between_the_documents_lead_somewhere(path):
-    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
-        assert (path.parent / target).exists(), f"{path.name} links to {target}"

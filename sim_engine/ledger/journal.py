@@ -109,10 +109,7 @@ def write_up(turn: Turn, intake: Intake) -> SealedTurn:
     ]
     state = _turn_state(turn, intake.request_hash())
     covered = {**appended, "agents": agents, "cores": cores, "contracts": contracts}
-    digests = {name: digest_rows(covered[name]) for name in covered}
-    digests["turns"] = digest_rows([state])
-    world.turn_hash = seal(turn.number, world.turn_hash, digests)
-    appended["turns"] = [(turn.number, world.turn_hash, *state, rows.to_json(digests))]
+    appended["turns"] = [_seal(world, covered, state)]
     return SealedTurn(
         turn.number, world.turn_hash, appended, agents, cores, contracts, intake.queued_ids
     )
@@ -134,11 +131,17 @@ def write_up_genesis(world: World, config_rows: list[Row]) -> SealedTurn:
         *(account.balance for account in (books.fees, books.cores)),
         *(world.tip.hash, world.mine_difficulty, 0, "{}"),
     )
-    covered = {**appended, "agents": agents, "cores": cores, "turns": [state]}
-    digests = {name: digest_rows(covered[name]) for name in covered}
-    world.turn_hash = seal(0, "", digests)
-    appended["turns"] = [(0, world.turn_hash, *state, rows.to_json(digests))]
+    covered = {**appended, "agents": agents, "cores": cores}
+    appended["turns"] = [_seal(world, covered, state)]
     return SealedTurn(0, world.turn_hash, appended, agents, cores, [], [])
+
+
+def _seal(world: World, covered: dict[str, list[Row]], state: Row) -> Row:
+    """Seal a turn over its rows and its state; returns the whole row of ``turns``."""
+    digests = {name: digest_rows(part) for name, part in covered.items()}
+    digests["turns"] = digest_rows([state])
+    world.turn_hash = seal(world.turn, world.turn_hash, digests)
+    return (world.turn, world.turn_hash, *state, rows.to_json(digests))
 
 
 def _turn_state(turn: Turn, request_hash: str) -> Row:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Select, Table, literal, or_, select, tuple_, union
 
 from sim_engine.ledger import rows, tables
+from sim_engine.rules.views import supply_view
 
 JSON_METRICS: Final = ("issued_by_reason", "destroyed_by_reason", "contracts_by_status")
 
@@ -24,7 +25,6 @@ def turn_answer(connection: Connection, turn: int) -> dict[str, Any] | None:
 
 def answer(turn: dict[str, Any], actions: Iterable[Any], blocks: Iterable[Any]) -> dict[str, Any]:
     """Write the answer of a turn from its row and from whole rows of its actions and blocks."""
-    issued = -turn["issuance"]
     return {
         "turn": turn["turn"],
         "turn_hash": turn["turn_hash"],
@@ -40,11 +40,7 @@ def answer(turn: dict[str, Any], actions: Iterable[Any], blocks: Iterable[Any]) 
                 for core_id, owner, amount in rows.from_json(turn["dividends"])
             ],
         },
-        "supply": {
-            "issued": issued,
-            "destroyed": turn["destroyed"],
-            "circulating": issued - turn["destroyed"],
-        },
+        "supply": supply_view(-turn["issuance"], turn["destroyed"]),
     }
 
 
