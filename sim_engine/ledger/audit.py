@@ -1,4 +1,4 @@
-"""Read a ledger back with suspicion: its rows by turn, its hash chain and its sums.
+"""Check what a ledger says of itself: its rows by turn, its hash chain and its sums.
 
 Nothing here knows the rules; ``ledger.replay`` plays them again. A difference names the table, the
 key, what is stored and what should be.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -17,19 +17,24 @@ from pathlib import Path
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from sim_engine.ledger import tables
 from sim_engine.ledger.journal import HISTORY
+from sim_engine.ledger.pages import Pages, open_pages
 from sim_engine.ledger.rows import Row, to_json
 from sim_engine.ledger.seal import digest_rows, seal
-from sim_engine.ledger.store import check_file, open_database
 
 GENESIS_PARTS: Final = ("config", "entries", "blocks", "agents", "cores", "turns")
 TURN_PARTS: Final = (*HISTORY, "agents", "cores", "contracts", "turns")
+HASHED_ONLY: Final = tuple(name for name in HISTORY if name != "entries")
+"""The tables of history that are not added up."""
+
 DIFFERENCES_MAX: Final = 20
 """How many differences are named before the search is over."""
+
+ACCOUNTS_MIN: Final = 250
+"""How many accounts are kept before those that hold nothing are forgotten."""
 
 YOUNG_OBJECTS: Final = 200_000
 """How many objects may be made before the garbage collector looks at them: a turn leaves none."""
@@ -75,63 +80,6 @@ class Broken(Exception):
         """Carry the difference."""
         super().__init__(str(difference))
         self.difference = difference
-
-
-class Pages:
-    """The rows of a ledger by turn, as plain tuples in one snapshot of the file."""
-
-    def __init__(self, connection: Connection) -> None:
-        """Read through an open connection."""
-        driver = connection.connection.driver_connection
-        assert driver is not None
-        self._driver: Any = driver
-        self._by_turn = {
-            name: f'SELECT * FROM "{name}" WHERE turn = ? ORDER BY turn, seq'
-            for name in HISTORY
-            if name != "turn_metrics"
-        }
-        self._by_turn["turn_metrics"] = "SELECT * FROM turn_metrics WHERE turn = ?"
-        self._by_turn["turns"] = "SELECT * FROM turns WHERE turn = ?"
-
-    def of_turn(self, table: str, turn: int) -> list[Row]:
-        """Read a table's rows of a turn, in the order of the history."""
-        return self.select(self._by_turn[table], turn)
-
-    def select(self, statement: str, *parameters: Any) -> list[Row]:
-        """Read all rows of a query; bytes that are no text are kept, so that they can be named."""
-        try:
-            found: list[Row] = self._driver.execute(statement, parameters).fetchall()
-        except sqlite3.OperationalError:
-            if self._driver.text_factory is _text_or_not:
-                raise
-            self._driver.text_factory = _text_or_not
-            return self.select(statement, *parameters)
-        return found
-
-    def last_turn_hash(self) -> str:
-        """Read the seal of the last turn."""
-        ((turn_hash,),) = self.select("SELECT turn_hash FROM turns ORDER BY turn DESC LIMIT 1")
-        return str(turn_hash)
-
-    def number(self, statement: str, *parameters: Any) -> int:
-        """Read a single number; 0 for none."""
-        return int(self.select(statement, *parameters)[0][0] or 0)
-
-
-@contextmanager
-def open_pages(path: Path) -> Iterator[Pages]:
-    """Open a ledger for reading, in a snapshot that a running engine does not change.
-
-    Raises ForeignDatabase if the file is no ledger, or of another schema version.
-    """
-    database = open_database(path, read_only=True)
-    try:
-        with database.connect() as connection:
-            check_file(connection, path)
-            connection.exec_driver_sql("BEGIN")
-            yield Pages(connection)
-    finally:
-        database.dispose()
 
 
 @contextmanager
@@ -202,7 +150,7 @@ def digest(table: str, found: Sequence[Row]) -> str:
         raise
 
 
-def check_digests(turn: int, stored: dict[str, str], found: dict[str, str]) -> None:
+def check_digests(turn: int, stored: Mapping[str, str], found: Mapping[str, str]) -> None:
     """Compare digests of a turn's parts. Raises Broken with the part that was not sealed so."""
     for name in sorted(stored.keys() | found.keys()):
         if stored.get(name) != found.get(name):
@@ -230,7 +178,7 @@ def check_totals(pages: Pages, report: Report) -> None:
         raise Broken(Difference("turn_keys", f"idempotency_key={key}", turn, f"1 … {last}"))
 
 
-def check_sums(pages: Pages, report: Report, sums: dict[str, int]) -> None:
+def check_sums(pages: Pages, report: Report, sums: Mapping[str, int]) -> None:
     """Check that every balance is the sum of its entries, and that all of them add up to 0."""
     stored = _stored_balances(pages)
     for account in sorted(stored.keys() | sums.keys()):
@@ -252,20 +200,25 @@ def check_sums(pages: Pages, report: Report, sums: dict[str, int]) -> None:
         )
 
 
-def add_entries(sums: dict[str, int], entries: Sequence[Row]) -> None:
-    """Add entries to the sums of the accounts that they move between.
+class Sums:
+    """The sums of the entries of each account, by its name."""
 
-    A contract that holds nothing is left out, or the sums would grow with the history.
-    """
-    emptied = set()
-    for _, _, source, target, amount, _, _ in entries:
-        sums[source] -= amount
-        sums[target] += amount
-        if source[:9] == "contract:":
-            emptied.add(source)
-    for account in emptied:
-        if sums[account] == 0:
-            del sums[account]
+    def __init__(self) -> None:
+        """Begin with nothing moved."""
+        self.by_account: defaultdict[str, int] = defaultdict(int)
+        self._roomy = ACCOUNTS_MIN
+
+    def add(self, entries: Sequence[Row]) -> None:
+        """Add the entries of a turn."""
+        by_account = self.by_account
+        for _, _, source, target, amount, _, _ in entries:
+            by_account[source] -= amount
+            by_account[target] += amount
+        if len(by_account) > self._roomy:
+            # Contracts end with nothing: if they stayed, the sums would grow with the history.
+            for account in [account for account, held in by_account.items() if held == 0]:
+                del by_account[account]
+            self._roomy = max(ACCOUNTS_MIN, 2 * len(by_account))
 
 
 def read_json(table: str, key: str, text: Any) -> Any:
@@ -299,26 +252,39 @@ def check_seal(turn: int, previous: str, row: Row) -> dict[str, str]:
     return digests
 
 
-def _check_chain(pages: Pages, report: Report, progress: Progress) -> dict[str, int]:
+def _check_chain(pages: Pages, report: Report, progress: Progress) -> Mapping[str, int]:
     """Hash every turn's rows again, and the chain over them; returns the sums of all accounts."""
-    sums: dict[str, int] = defaultdict(int)
+    sums = Sums()
     last = pages.number("SELECT max(turn) FROM turns")
     previous = ""
     for turn in range(last + 1):
         row = sealed_turn(pages, turn)
         sealed = check_seal(turn, previous, row)
-        parts = _parts_of_history(pages, turn)
-        parts["turns"] = [row[2:-1]]
-        again = {}
-        for name, part in parts.items():
-            report.counts[name] += len(part)
-            again[name] = digest_rows(part) if name == "turns" else digest(name, part)
-        check_digests(turn, {name: sealed[name] for name in again}, again)
+        check_digests(turn, {"turns": sealed["turns"]}, {"turns": digest_rows([row[2:-1]])})
+        report.counts["turns"] += 1
+        if turn == 0:
+            config = pages.select("SELECT * FROM config ORDER BY key")
+            report.counts["config"] = len(config)
+            check_digests(0, {"config": sealed["config"]}, {"config": digest("config", config)})
+        for name in ("blocks",) if turn == 0 else HASHED_ONLY:
+            count, found = pages.digest_of_turn(name, turn)
+            _check_part(pages, turn, name, found, sealed)
+            report.counts[name] += count
+        entries, found = pages.values_of_turn("entries", turn)
+        _check_part(pages, turn, "entries", found, sealed)
+        report.counts["entries"] += len(entries)
+        sums.add(entries)
         previous = row[1]
-        add_entries(sums, parts["entries"])
         progress(turn, last)
     report.counts["turns"] -= 1
-    return sums
+    return sums.by_account
+
+
+def _check_part(pages: Pages, turn: int, name: str, found: str, sealed: Mapping[str, str]) -> None:
+    """Check the digest of a part; if it is another, read its rows to say which one is wrong."""
+    if found != sealed[name]:
+        found = digest(name, pages.of_turn(name, turn))
+        check_digests(turn, {name: sealed[name]}, {name: found})
 
 
 def sealed_turn(pages: Pages, turn: int) -> Row:
@@ -328,17 +294,6 @@ def sealed_turn(pages: Pages, turn: int) -> Row:
         raise Broken(Difference("turns", f"turn={turn}", None, "a sealed turn"))
     digest("turns", found)
     return found[0]
-
-
-def _parts_of_history(pages: Pages, turn: int) -> dict[str, list[Row]]:
-    """Read the parts of a turn that stay in the ledger as they were sealed."""
-    if turn == 0:
-        return {
-            "config": pages.select("SELECT * FROM config ORDER BY key"),
-            "entries": pages.of_turn("entries", 0),
-            "blocks": pages.of_turn("blocks", 0),
-        }
-    return {name: pages.of_turn(name, turn) for name in HISTORY}
 
 
 def _sum_of_lots(agent_id: str, text: Any) -> int:
@@ -367,8 +322,3 @@ def _stored_balances(pages: Pages) -> dict[str, int]:
         "SELECT issuance, destroyed, fees, cores FROM turns ORDER BY turn DESC LIMIT 1"
     )
     return balances | dict(zip(("issuance", "destroyed", "fees", "cores"), system, strict=True))
-
-
-def _text_or_not(stored: bytes) -> str:
-    """Decode text; what is no UTF-8 becomes characters that no valid text has."""
-    return stored.decode("utf-8", "surrogateescape")

@@ -67,6 +67,8 @@ class SealedTurn:
     contracts: list[Row]
     taken: list[int]
     """Ids that left the pending pool."""
+    digests: dict[str, str]
+    """What the seal covers: a digest for each part of the turn."""
 
 
 HISTORY: Final = (
@@ -109,9 +111,17 @@ def write_up(turn: Turn, intake: Intake) -> SealedTurn:
     ]
     state = _turn_state(turn, intake.request_hash())
     covered = {**appended, "agents": agents, "cores": cores, "contracts": contracts}
-    appended["turns"] = [_seal(world, covered, state)]
+    digests = _digests(covered, state)
+    appended["turns"] = [_seal(world, digests, state)]
     return SealedTurn(
-        turn.number, world.turn_hash, appended, agents, cores, contracts, intake.queued_ids
+        turn.number,
+        world.turn_hash,
+        appended,
+        agents,
+        cores,
+        contracts,
+        intake.queued_ids,
+        digests,
     )
 
 
@@ -132,14 +142,20 @@ def write_up_genesis(world: World, config_rows: list[Row]) -> SealedTurn:
         *(world.tip.hash, world.mine_difficulty, 0, "{}"),
     )
     covered = {**appended, "agents": agents, "cores": cores}
-    appended["turns"] = [_seal(world, covered, state)]
-    return SealedTurn(0, world.turn_hash, appended, agents, cores, [], [])
+    digests = _digests(covered, state)
+    appended["turns"] = [_seal(world, digests, state)]
+    return SealedTurn(0, world.turn_hash, appended, agents, cores, [], [], digests)
 
 
-def _seal(world: World, covered: dict[str, list[Row]], state: Row) -> Row:
-    """Seal a turn over its rows and its state; returns the whole row of ``turns``."""
+def _digests(covered: dict[str, list[Row]], state: Row) -> dict[str, str]:
+    """Hash each part of a turn, and the state in its own row of ``turns``."""
     digests = {name: digest_rows(part) for name, part in covered.items()}
     digests["turns"] = digest_rows([state])
+    return digests
+
+
+def _seal(world: World, digests: dict[str, str], state: Row) -> Row:
+    """Seal a turn over its digests; returns the whole row of ``turns``."""
     world.turn_hash = seal(world.turn, world.turn_hash, digests)
     return (world.turn, world.turn_hash, *state, rows.to_json(digests))
 
@@ -171,41 +187,51 @@ def _action_rows(turn: Turn, intake: Intake) -> list[Row]:
     number = turn.number
     queued_ids = [None] * intake.requested + intake.queued_ids
     written: list[Row] = []
-    for seq, (agent_id, action, payload, rejected, queued) in enumerate(
-        zip(
-            intake.agent_ids,
-            intake.submitted.actions,
-            intake.payloads,
-            turn.outcomes,
-            queued_ids,
-            strict=True,
-        )
+    for seq, agent_id, action, payload, rejected, queued in zip(
+        range(len(turn.outcomes)),
+        intake.agent_ids,
+        intake.submitted.actions,
+        intake.payloads,
+        turn.outcomes,
+        queued_ids,
+        strict=True,
     ):
-        outcome = (
-            ("applied", None, None)
-            if rejected is None
-            else ("rejected", rejected.code.value, rejected.message)
+        if rejected is None:
+            status, code, message = "applied", None, None
+        else:
+            status, code, message = "rejected", rejected.code.value, rejected.message
+        written.append(
+            (
+                number,
+                seq,
+                agent_id,
+                action.type,
+                payload,
+                status,
+                code,
+                message,
+                action.fee,
+                queued,
+            )
         )
-        written.append((number, seq, agent_id, action.type, payload, *outcome, action.fee, queued))
     return written
 
 
 def _inference_rows(turn: Turn) -> list[Row]:
-    bills = {bill.agent: bill for bill in turn.bills}
-    written: list[Row] = []
-    for seq, (agent, usage) in enumerate(turn.submitted.inference):
-        bill = bills.get(agent)
-        billed = (bill.billed_tokens, bill.fee) if bill else (0, 0)
-        written.append(
-            (
-                turn.number,
-                agent.agent_id,
-                usage.model,
-                usage.prompt_tokens,
-                usage.output_tokens,
-                *billed,
-                usage.duration_ms,
-                seq,
-            )
+    number = turn.number
+    billed = turn.billed
+    fees = turn.inference_fees
+    return [
+        (
+            number,
+            agent.agent_id,
+            usage.model,
+            usage.prompt_tokens,
+            usage.output_tokens,
+            billed.get(agent, 0),
+            fees.get(agent, 0),
+            usage.duration_ms,
+            seq,
         )
-    return written
+        for seq, (agent, usage) in enumerate(turn.submitted.inference)
+    ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from operator import mul
 
 from sim_engine.ledger.rows import Row, to_json
 from sim_engine.rules.books import Entry, Reason
@@ -16,27 +18,27 @@ def metrics_row(turn: Turn) -> Row:
     """Measure the turn that was just processed: a row of ``turn_metrics``."""
     world = turn.world
     books = world.books
-    issued, destroyed, moved = _flows(books.entries)
+    flows = _flows(books.entries)
     rejected = len(turn.outcomes) - turn.outcomes.count(None)
     blocks = Counter(block.kind for block in turn.blocks if block.status == "canonical")
-    debts = [-agent.liquid.balance for agent in world.roster if agent.liquid.balance < 0]
+    debts = [-held for agent in world.roster if (held := agent.liquid.balance) < 0]
     return (
         turn.number,
         books.issued,
         books.destroyed.balance,
         books.circulating,
-        sum(issued.values()),
-        sum(destroyed.values()),
-        to_json(issued),
-        to_json(destroyed),
+        sum(flows.issued.values()),
+        sum(flows.destroyed.values()),
+        to_json(flows.issued),
+        to_json(flows.destroyed),
         gini_bps([_wealth(agent) for agent in world.roster]),
         top_core_bps(world.cores),
         sum(debts),
         len(debts),
         sum([agent.suspended for agent in world.roster]),
-        sum([entry[4] for entry in books.entries if entry[5] == Reason.FEE]),
-        moved,
-        moved * BPS // books.circulating if books.circulating > 0 else 0,
+        flows.fees,
+        flows.moved,
+        flows.moved * BPS // books.circulating if books.circulating > 0 else 0,
         sum(turn.inference_fees.values()),
         sum([usage.output_tokens for _, usage in turn.submitted.inference]),
         len(turn.outcomes) - rejected,
@@ -61,7 +63,7 @@ def gini_bps(wealth: Iterable[int]) -> int:
     total = sum(ordered)
     if total == 0:
         return 0
-    ranked = sum(rank * amount for rank, amount in enumerate(ordered, start=1))
+    ranked: int = sum(map(mul, ordered, range(1, count + 1)))
     return (2 * ranked - (count + 1) * total) * BPS // (count * total)
 
 
@@ -77,17 +79,33 @@ def _wealth(agent: Agent) -> int:
     return tokens if tokens > 0 else 0
 
 
-def _flows(entries: Sequence[Entry]) -> tuple[dict[str, int], dict[str, int], int]:
-    """Add up what was issued and destroyed by reason, and what left the agents' liquid accounts."""
-    issued = _by_reason([entry for entry in entries if entry[2] == "issuance"])
-    destroyed = _by_reason([entry for entry in entries if entry[3] == "destroyed"])
-    moved = sum([entry[4] for entry in entries if entry[2][:6] == "agent:"])
-    return issued, destroyed, moved
+@dataclass(slots=True)
+class _Flows:
+    """What the entries of a turn add up to (tokens)."""
+
+    issued: dict[str, int]
+    """By reason."""
+    destroyed: dict[str, int]
+    """By reason."""
+    moved: int
+    """What left the liquid accounts of agents."""
+    fees: int
+    """What of that was paid for places in the order."""
 
 
-def _by_reason(entries: Sequence[Entry]) -> dict[str, int]:
-    """Add entries up by their reason."""
-    sums: dict[str, int] = {}
-    for _, _, _, _, amount, reason, _ in entries:
-        sums[reason] = sums.get(reason, 0) + amount
-    return sums
+def _flows(entries: Sequence[Entry]) -> _Flows:
+    """Add up the entries of a turn in one walk."""
+    issued: dict[str, int] = {}
+    destroyed: dict[str, int] = {}
+    moved = 0
+    fees = 0
+    for _, _, source, target, amount, reason, _ in entries:
+        if source == "issuance":
+            issued[reason] = issued.get(reason, 0) + amount
+        elif source[:6] == "agent:":
+            moved += amount
+            if reason == Reason.FEE:
+                fees += amount
+        if target == "destroyed":
+            destroyed[reason] = destroyed.get(reason, 0) + amount
+    return _Flows(issued, destroyed, moved, fees)

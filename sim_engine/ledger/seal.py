@@ -21,8 +21,16 @@ CHUNK_ROWS: Final = 8_192
 """Rows that are encoded at a time, so that a large turn never stands in memory encoded."""
 
 
+NO_ROWS: Final = sha256().hexdigest()
+"""The digest of an empty part."""
+
+
 def digest_rows(rows: Sequence[Row]) -> str:
     """Hash rows, in their order, to 64 hexadecimal digits."""
+    if not rows:
+        return NO_ROWS
+    if len(rows) <= CHUNK_ROWS:
+        return sha256(orjson.dumps(rows)).hexdigest()
     state = sha256()
     for start in range(0, len(rows), CHUNK_ROWS):
         state.update(orjson.dumps(rows[start : start + CHUNK_ROWS]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sim_engine.rules.books import Reason
 from sim_engine.rules.in_hand import Turn
 from sim_engine.rules.numbers import draw
-from sim_engine.rules.state import Agent
+from sim_engine.rules.state import IN_ROSTER_ORDER, Agent
 
 
 def run_auction(turn: Turn) -> None:
@@ -24,7 +24,7 @@ def run_auction(turn: Turn) -> None:
     for core, (_, winner) in zip(unsold, ranked, strict=False):
         books.move(winner.bid, books.destroyed, price, Reason.CORE_SALE, f"core:{core.core_id}")
         turn.hand_over(core, winner)
-    for agent in sorted(turn.unit_bids, key=lambda agent: agent.position):
+    for agent in sorted(turn.unit_bids, key=IN_ROSTER_ORDER):
         books.move(agent.bid, agent.liquid, agent.bid.balance, Reason.BID_RETURN)
 
 

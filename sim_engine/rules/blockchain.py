@@ -30,12 +30,17 @@ REWARD_REASONS: Final[dict[str, str]] = {
 def make_blocks(turn: Turn) -> None:
     """Run the lotteries of a turn, resolve its forks, pay the winners and move the mine clock."""
     world = turn.world
+    power = mining_power(world, turn.mines)
+    solvers = race(world, turn.number, power)
+    _adjust_difficulty(world, bool(solvers))
+    if not solvers:
+        return
     weights = {
-        "mine": mining_power(world, turn.mines),
+        "mine": power,
         "stake": stake_weights(world, turn.number),
         "burn": burn_weights(world),
     }
-    turn.blocks = _candidates(world, turn.number, weights)
+    turn.blocks = _candidates(world, turn.number, solvers, weights)
     canonical = resolve_forks(
         [world.tip, *turn.blocks], seed=world.seed, trust=trust_by_kind(world)
     )
@@ -44,9 +49,7 @@ def make_blocks(turn: Turn) -> None:
         if block.status == "canonical":
             _reward(turn, block, weights[block.kind])
             world.tip = block
-    _adjust_difficulty(world, bool(turn.blocks))
-    if turn.blocks:
-        _decay_burn_scores(turn)
+    _decay_burn_scores(turn)
 
 
 def genesis_block() -> Block:
@@ -99,9 +102,11 @@ def resolve_forks(blocks: Sequence[Block], *, seed: str, trust: Mapping[str, int
     return path
 
 
-def _candidates(world: World, turn: int, weights: Mapping[str, Weights]) -> list[Block]:
+def _candidates(
+    world: World, turn: int, solvers: Sequence[Agent], weights: Mapping[str, Weights]
+) -> list[Block]:
     """Make every block that the lotteries of the turn allow, parents before children."""
-    mined = [_block(world, turn, "mine", world.tip, a) for a in race(world, turn, weights["mine"])]
+    mined = [_block(world, turn, "mine", world.tip, solver) for solver in solvers]
     blocks = list(mined)
     rates = {"stake": world.config.stake_rate_bps, "burn": world.config.burn_rate_bps}
     kinds: tuple[BlockKind, ...] = ("stake", "burn")

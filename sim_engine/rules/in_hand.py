@@ -12,16 +12,6 @@ from sim_engine.types.requests import Inference
 
 
 @dataclass(slots=True)
-class Bill:
-    """What one agent's inference cost it in this turn."""
-
-    agent: Agent
-    billed_tokens: int
-    fee: int
-    """Tokens paid to ``cores``."""
-
-
-@dataclass(slots=True)
 class Dividend:
     """What an owned core paid to its owner in this turn."""
 
@@ -56,9 +46,11 @@ class Turn:
     seq: int = 0
     """Place of the action in hand in ``submitted.actions``."""
 
-    bills: list[Bill] = field(default_factory=list)
+    billed: dict[Agent, int] = field(default_factory=dict)
+    """Output tokens that each agent is billed for."""
     billed_tokens: int = 0
     inference_fees: dict[Agent, int] = field(default_factory=dict)
+    """What each agent paid to ``cores`` for them (tokens)."""
     dividends: list[Dividend] = field(default_factory=list)
     mines: dict[Agent, int] = field(default_factory=dict)
     """Applied ``mine`` actions by agent."""
@@ -96,8 +88,7 @@ class Turn:
 
     def all_changed_agents(self) -> list[Agent]:
         """List the agents that differ from before the turn, in roster order."""
-        changed = {agent.position for agent in self.changed_agents}
-        for account in self.world.books.touched:
-            if account.position is not None:
-                changed.add(account.position)
-        return [self.world.roster[position] for position in sorted(changed)]
+        changed: set[int | None] = {account.position for account in self.world.books.touched}
+        changed.update([agent.position for agent in self.changed_agents])
+        roster = self.world.roster
+        return [roster[place] for place in sorted(p for p in changed if p is not None)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sim_engine.rules.books import Reason
-from sim_engine.rules.in_hand import Bill, Dividend, Turn
+from sim_engine.rules.in_hand import Dividend, Turn
 from sim_engine.rules.numbers import apportion, portion
 
 
@@ -14,19 +14,21 @@ def bill_inference(turn: Turn) -> None:
     """
     world = turn.world
     config = world.config
-    used = sorted(turn.submitted.inference, key=lambda usage: usage[0].position)
+    used = turn.submitted.inference
     excess = sum([usage.output_tokens for _, usage in used]) - world.commons
     if excess <= 0:
         return
     free = config.commons_per_agent
-    used = [(agent, usage) for agent, usage in used if usage.output_tokens > free]
-    overuse = [usage.output_tokens - free for _, usage in used]
-    for (agent, _), billed_tokens in zip(used, apportion(excess, overuse), strict=True):
+    price_bps = config.inference_price_bps
+    over = [(agent, usage) for agent, usage in used if usage.output_tokens > free]
+    over.sort(key=lambda usage: usage[0].position)
+    overuse = [usage.output_tokens - free for _, usage in over]
+    for (agent, _), billed_tokens in zip(over, apportion(excess, overuse), strict=True):
         if billed_tokens == 0:
             continue
-        fee = portion(billed_tokens, config.inference_price_bps)
+        fee = portion(billed_tokens, price_bps)
         world.books.move(agent.liquid, world.books.cores, fee, Reason.INFERENCE)
-        turn.bills.append(Bill(agent, billed_tokens, fee))
+        turn.billed[agent] = billed_tokens
         turn.inference_fees[agent] = fee
     turn.billed_tokens = excess
 

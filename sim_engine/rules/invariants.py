@@ -48,8 +48,8 @@ def check_nothing_held(world: World) -> None:
     for agent in world.roster:
         if agent.bid.balance:
             raise InvariantViolation(f"{agent.bid.name} still holds {agent.bid.balance} tokens")
-        if agent.unbonding.balance != sum([lot.amount for lot in agent.lots]):
+        held = agent.unbonding.balance
+        if (held or agent.lots) and held != sum([lot.amount for lot in agent.lots]):
             raise InvariantViolation(
-                f"{agent.unbonding.name} holds {agent.unbonding.balance} tokens,"
-                " which is not the sum of its lots"
+                f"{agent.unbonding.name} holds {held} tokens, which is not the sum of its lots"
             )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from sim_engine.rules.books import Reason
 from sim_engine.rules.in_hand import Turn
 from sim_engine.rules.numbers import BPS, apportion, pick, portion
-from sim_engine.rules.state import Agent, World
+from sim_engine.rules.state import IN_ROSTER_ORDER, Agent, World
+from sim_engine.types.config import Config
 
 
 def job_fund(world: World, turn: int) -> int:
@@ -19,8 +20,9 @@ def pay_wages(turn: Turn) -> None:
     if not turn.workers:
         return
     world = turn.world
-    workers = sorted(turn.workers, key=lambda agent: agent.position)
-    due = [_wage(world, agent) for agent in workers]
+    workers = sorted(turn.workers, key=IN_ROSTER_ORDER)
+    wages = [_wage(world.config, level) for level in range(world.config.max_study_level + 1)]
+    due = [wages[agent.study_level] for agent in workers]
     fund = job_fund(world, turn.number)
     paid = due if sum(due) <= fund else apportion(fund, due)
     for agent, wage in zip(workers, paid, strict=True):
@@ -37,5 +39,5 @@ def insights(world: World, agent: Agent) -> list[tuple[int, int, int]]:
     ]
 
 
-def _wage(world: World, agent: Agent) -> int:
-    return portion(world.config.job_wage, BPS + world.config.wage_bonus_bps * agent.study_level)
+def _wage(config: Config, study_level: int) -> int:
+    return portion(config.job_wage, BPS + config.wage_bonus_bps * study_level)

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from itertools import accumulate
 
 from sim_engine.rules.numbers import BPS, DRAW_BITS, DrawFamily, pick, portion
-from sim_engine.rules.state import Agent, World
+from sim_engine.rules.state import IN_ROSTER_ORDER, Agent, World
 from sim_engine.types.config import Config
 
 Weights = dict[Agent, int]
@@ -15,9 +15,10 @@ Weights = dict[Agent, int]
 
 def stake_age(agent: Agent, turn: int, config: Config) -> int:
     """Return the age of an agent's stake (turns), capped; 0 without a stake."""
-    if agent.staked == 0:
+    if agent.stake.balance == 0:
         return 0
-    return min(turn - agent.stake_since, config.stake_age_cap)
+    age = turn - agent.stake_since
+    return age if age < config.stake_age_cap else config.stake_age_cap
 
 
 def mining_power(world: World, mines: dict[Agent, int]) -> Weights:
@@ -27,17 +28,18 @@ def mining_power(world: World, mines: dict[Agent, int]) -> Weights:
         agent: portion(
             mines[agent] * config.mine_power, BPS + config.mine_bonus_bps * agent.study_level
         )
-        for agent in sorted(mines, key=lambda agent: agent.position)
+        for agent in sorted(mines, key=IN_ROSTER_ORDER)
     }
 
 
 def stake_weights(world: World, turn: int) -> Weights:
     """Weigh the stakers: stake times age."""
     config = world.config
+    stakers = [(agent, staked) for agent in world.roster if (staked := agent.stake.balance)]
     return {
         agent: weight
-        for agent in world.roster
-        if agent.stake.balance and (weight := agent.stake.balance * stake_age(agent, turn, config))
+        for agent, staked in stakers
+        if (weight := staked * stake_age(agent, turn, config))
     }
 
 

@@ -19,14 +19,23 @@ def field(value: int | str) -> bytes:
     return len(text).to_bytes(4, "big") + text
 
 
+def _encoded(fields: Sequence[int | str]) -> bytes:
+    """Encode fields one after the other, as ``field`` does."""
+    parts: list[bytes] = []
+    for value in fields:
+        text = str(value).encode()
+        parts += (len(text).to_bytes(4, "big"), text)
+    return b"".join(parts)
+
+
 def H(*fields: int | str) -> str:  # noqa: N802 - the name that the rules give it
     """Hash the fields to 64 hexadecimal digits.  (rules §1)"""
-    return sha256(b"".join(map(field, fields))).hexdigest()
+    return sha256(_encoded(fields)).hexdigest()
 
 
 def draw(*fields: int | str) -> int:
     """Draw an integer that is uniform on 0 … 2^256 - 1 and fixed by the fields.  (rules §1)"""
-    return int.from_bytes(sha256(b"".join(map(field, fields))).digest(), "big")
+    return int.from_bytes(sha256(_encoded(fields)).digest(), "big")
 
 
 def pick(n: int, *fields: int | str) -> int:
@@ -45,7 +54,7 @@ class DrawFamily:
 
     def __init__(self, *common: int | str) -> None:
         """Hash the fields that all draws of the family share."""
-        self._common = sha256(b"".join(map(field, common)))
+        self._common = sha256(_encoded(common))
 
     def draw(self, last: bytes) -> bytes:
         """Finish a draw with an encoded last field (see ``field``).

@@ -52,9 +52,3 @@ class Rejected(Exception):
 
 class InvariantViolation(Exception):
     """Something that can not happen did: the engine must stop, not answer."""
-
-
-def require(holds: bool, code: RejectionCode, message: str) -> None:
-    """Reject the action with the code and the message unless the condition holds."""
-    if not holds:
-        raise Rejected(code, message)

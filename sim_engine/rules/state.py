@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Final, Literal
 
 from sim_engine.rules import numbers
@@ -79,7 +80,11 @@ class Agent:
 
     def can_pay(self, amount: int) -> bool:
         """Tell whether the agent can pay: an agent in debt pays nothing.  (rules §2)"""
-        return amount == 0 or self.liquid.balance >= amount
+        return self.liquid.balance >= amount or amount == 0
+
+
+IN_ROSTER_ORDER: Final = attrgetter("position")
+"""Sorts agents by their places in the roster."""
 
 
 @dataclass(slots=True)

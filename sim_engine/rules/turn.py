@@ -22,7 +22,7 @@ from sim_engine.rules.invariants import check_invariants
 from sim_engine.rules.labour_market import pay_wages
 from sim_engine.rules.numbers import DrawFamily
 from sim_engine.rules.rejections import Rejected, RejectionCode
-from sim_engine.rules.state import Agent, World
+from sim_engine.rules.state import IN_ROSTER_ORDER, Agent, World
 
 # Each handler takes the action that its key names, which the type of a dictionary can not say.
 ACTIONS: Final[dict[str, tuple[int, Callable[[Turn, Agent, Any], None]]]] = {
@@ -68,10 +68,11 @@ def process(world: World, submitted: Submitted) -> Turn:
 def run_actions(turn: Turn) -> None:
     """Let the agents act one after the other: the higher fees first, ties by draw.  (rules §6)"""
     paid, unpaid = _collect_fees(turn)
-    draws = DrawFamily("order", turn.world.seed, turn.number)
-    in_order = sorted(
-        turn.submitted.plan, key=lambda agent: (-paid.get(agent, 0), draws.draw(agent.drawn))
-    )
+    draw = DrawFamily("order", turn.world.seed, turn.number).draw
+    in_order = sorted(turn.submitted.plan, key=lambda agent: draw(agent.drawn))
+    if paid:
+        # Sorting is stable: what the draws decided stays where the fees are the same.
+        in_order.sort(key=lambda agent: paid.get(agent, 0), reverse=True)
     for agent in in_order:
         _act(turn, agent, unpaid_fees=unpaid.get(agent, 0))
 
@@ -90,12 +91,15 @@ def _collect_fees(turn: Turn) -> tuple[dict[Agent, int], dict[Agent, int]]:
     """
     books = turn.world.books
     actions = turn.submitted.actions
+    owed = {
+        agent: fees
+        for agent, plan in turn.submitted.plan.items()
+        if (fees := sum([actions[seq].fee for seq in plan]))
+    }
     paid: dict[Agent, int] = {}
     unpaid: dict[Agent, int] = {}
-    for agent in sorted(turn.submitted.plan, key=lambda agent: agent.position):
-        fees = sum([actions[seq].fee for seq in turn.submitted.plan[agent]])
-        if fees == 0:
-            continue
+    for agent in sorted(owed, key=IN_ROSTER_ORDER):
+        fees = owed[agent]
         if agent.can_pay(fees):
             books.move(agent.liquid, books.fees, fees, Reason.FEE)
             paid[agent] = fees

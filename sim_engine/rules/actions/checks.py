@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sim_engine.rules.rejections import Rejected, RejectionCode, require
+from sim_engine.rules.rejections import Rejected, RejectionCode
 from sim_engine.rules.state import Agent, World
 
 
@@ -26,8 +26,8 @@ def require_content(world: World, name: str, text: str) -> None:
 
 
 def _require_length(name: str, text: str, limit: int) -> None:
-    require(
-        len(text) <= limit,
-        RejectionCode.TOO_LONG,
-        f"{name} has {len(text)} characters, the limit is {limit}; shorten it",
-    )
+    if len(text) > limit:
+        raise Rejected(
+            RejectionCode.TOO_LONG,
+            f"{name} has {len(text)} characters, the limit is {limit}; shorten it",
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sim_engine.rules.actions.checks import require_funds
 from sim_engine.rules.books import Reason
 from sim_engine.rules.in_hand import Turn
-from sim_engine.rules.rejections import RejectionCode, require
+from sim_engine.rules.rejections import Rejected, RejectionCode
 from sim_engine.rules.state import Agent
 from sim_engine.types.actions import Job, Mine, Study
 
@@ -19,11 +19,11 @@ def mine(turn: Turn, agent: Agent, _action: Mine) -> None:
 def job(turn: Turn, agent: Agent, _action: Job) -> None:
     """Work for a wage, once a turn; it is paid in the wages phase."""
     # CHECK
-    require(
-        agent not in turn.workers,
-        RejectionCode.ONCE_PER_TURN,
-        "a job was already applied this turn; one job a turn is paid",
-    )
+    if agent in turn.workers:
+        raise Rejected(
+            RejectionCode.ONCE_PER_TURN,
+            "a job was already applied this turn; one job a turn is paid",
+        )
     # EFFECT
     turn.workers[agent] = None
 
@@ -33,11 +33,11 @@ def study(turn: Turn, agent: Agent, _action: Study) -> None:
     # CHECK
     world = turn.world
     next_level = agent.study_level + 1
-    require(
-        agent.study_level < world.config.max_study_level,
-        RejectionCode.MAX_STUDY_LEVEL,
-        f"study level {agent.study_level} is the highest there is; study no more",
-    )
+    if agent.study_level >= world.config.max_study_level:
+        raise Rejected(
+            RejectionCode.MAX_STUDY_LEVEL,
+            f"study level {agent.study_level} is the highest there is; study no more",
+        )
     cost = world.config.tuition * next_level
     require_funds(agent, cost, f"study towards level {next_level}")
     # EFFECT

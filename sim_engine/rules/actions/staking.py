@@ -6,7 +6,7 @@ from sim_engine.rules.actions.checks import require_funds
 from sim_engine.rules.books import Reason
 from sim_engine.rules.in_hand import Turn
 from sim_engine.rules.lotteries import stake_age
-from sim_engine.rules.rejections import RejectionCode, require
+from sim_engine.rules.rejections import Rejected, RejectionCode
 from sim_engine.rules.state import Agent, UnbondingLot
 from sim_engine.types.actions import Burn, Stake, Unstake
 
@@ -25,11 +25,11 @@ def stake(turn: Turn, agent: Agent, action: Stake) -> None:
 def unstake(turn: Turn, agent: Agent, action: Unstake) -> None:
     """Begin to unlock stake; it is liquid again after the unbonding turns."""
     # CHECK
-    require(
-        agent.staked >= action.amount,
-        RejectionCode.INSUFFICIENT_STAKE,
-        f"unstake of {action.amount} needs so much stake, staked are {agent.staked}",
-    )
+    if agent.staked < action.amount:
+        raise Rejected(
+            RejectionCode.INSUFFICIENT_STAKE,
+            f"unstake of {action.amount} needs so much stake, staked are {agent.staked}",
+        )
     # EFFECT
     turn.world.books.move(
         agent.stake, agent.unbonding, action.amount, Reason.UNSTAKE, turn.reference

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sim_engine.rules.actions.checks import require_funds, require_text
 from sim_engine.rules.books import Reason
 from sim_engine.rules.in_hand import Turn
-from sim_engine.rules.rejections import RejectionCode, require
+from sim_engine.rules.rejections import Rejected, RejectionCode
 from sim_engine.rules.state import Agent
 from sim_engine.types.actions import Transfer
 
@@ -16,11 +16,11 @@ def transfer(turn: Turn, agent: Agent, action: Transfer) -> None:
     world = turn.world
     require_text(world, "memo", action.memo)
     recipient = world.agent(action.to)
-    require(
-        recipient is not agent,
-        RejectionCode.SELF_DEALING,
-        "a transfer needs another agent as its recipient",
-    )
+    if recipient is agent:
+        raise Rejected(
+            RejectionCode.SELF_DEALING,
+            "a transfer needs another agent as its recipient",
+        )
     require_funds(agent, action.amount, f"transfer of {action.amount}")
     # EFFECT
     world.books.move(agent.liquid, recipient.liquid, action.amount, Reason.TRANSFER, turn.reference)

@@ -6,7 +6,7 @@ from sim_engine.rules.actions.checks import require_text
 from sim_engine.rules.contracts import endings
 from sim_engine.rules.contracts.kinds import promise_of
 from sim_engine.rules.in_hand import Turn
-from sim_engine.rules.rejections import RejectionCode, require
+from sim_engine.rules.rejections import Rejected, RejectionCode
 from sim_engine.rules.state import Agent, Contract, Dispute, Verdict
 from sim_engine.types.actions import ArbitratorRuling, ConfirmDelivery, DisputeDelivery
 
@@ -16,11 +16,11 @@ def confirm_delivery(turn: Turn, agent: Agent, action: ConfirmDelivery) -> None:
     # CHECK
     contract = turn.world.contract(action.contract_id)
     _require_attesting_party(contract, agent)
-    require(
-        agent.agent_id not in contract.confirmations,
-        RejectionCode.ALREADY_CONFIRMED,
-        f"{contract.contract_id} is confirmed by you already; the other party has to act",
-    )
+    if agent.agent_id in contract.confirmations:
+        raise Rejected(
+            RejectionCode.ALREADY_CONFIRMED,
+            f"{contract.contract_id} is confirmed by you already; the other party has to act",
+        )
     # EFFECT
     contract.confirmations[agent.agent_id] = turn.number
     turn.changed_contracts[contract.number] = contract
@@ -47,16 +47,16 @@ def arbitrator_ruling(turn: Turn, agent: Agent, action: ArbitratorRuling) -> Non
     require_text(turn.world, "reason", action.reason)
     contract = turn.world.contract(action.contract_id)
     require_party(contract, agent)
-    require(
-        agent is contract.arbitrator,
-        RejectionCode.WRONG_ROLE,
-        f"only the arbitrator {contract.arbitrator.agent_id} rules on {contract.contract_id}",
-    )
-    require(
-        contract.status == "disputed",
-        RejectionCode.CONTRACT_NOT_DISPUTED,
-        f"{contract.contract_id} is {contract.status}; only a disputed contract is ruled on",
-    )
+    if agent is not contract.arbitrator:
+        raise Rejected(
+            RejectionCode.WRONG_ROLE,
+            f"only the arbitrator {contract.arbitrator.agent_id} rules on {contract.contract_id}",
+        )
+    if contract.status != "disputed":
+        raise Rejected(
+            RejectionCode.CONTRACT_NOT_DISPUTED,
+            f"{contract.contract_id} is {contract.status}; only a disputed contract is ruled on",
+        )
     # EFFECT
     contract.verdict = Verdict(action.ruling, turn.number, action.reason)
     promise = promise_of(contract)
@@ -80,30 +80,31 @@ def advance_attested(turn: Turn, contract: Contract) -> None:
 
 def require_party(contract: Contract, agent: Agent) -> None:
     """Reject with ``not_a_party`` an agent that has no role in the contract."""
-    require(
-        agent is contract.arbitrator or agent in contract.members,
-        RejectionCode.NOT_A_PARTY,
-        f"you have no role in {contract.contract_id}; only its parties and arbitrator act on it",
-    )
+    if agent is not contract.arbitrator and agent not in contract.members:
+        raise Rejected(
+            RejectionCode.NOT_A_PARTY,
+            f"you have no role in {contract.contract_id}; only its parties and arbitrator act"
+            " on it",
+        )
 
 
 def _require_attesting_party(contract: Contract, agent: Agent) -> None:
     """Reject anybody but the two parties of an active attested contract."""
     require_party(contract, agent)
-    require(
-        agent is not contract.arbitrator,
-        RejectionCode.WRONG_ROLE,
-        f"the arbitrator of {contract.contract_id} rules on a dispute;"
-        " it neither confirms nor disputes",
-    )
-    require(
-        contract.status == "active",
-        RejectionCode.CONTRACT_NOT_ACTIVE,
-        f"{contract.contract_id} is {contract.status}; only an active contract is"
-        " confirmed or disputed",
-    )
-    require(
-        contract.settlement == "attested",
-        RejectionCode.SETTLEMENT_IS_AUTOMATIC,
-        f"{contract.contract_id} settles by itself; there is nothing to confirm or dispute",
-    )
+    if agent is contract.arbitrator:
+        raise Rejected(
+            RejectionCode.WRONG_ROLE,
+            f"the arbitrator of {contract.contract_id} rules on a dispute;"
+            " it neither confirms nor disputes",
+        )
+    if contract.status != "active":
+        raise Rejected(
+            RejectionCode.CONTRACT_NOT_ACTIVE,
+            f"{contract.contract_id} is {contract.status}; only an active contract is"
+            " confirmed or disputed",
+        )
+    if contract.settlement != "attested":
+        raise Rejected(
+            RejectionCode.SETTLEMENT_IS_AUTOMATIC,
+            f"{contract.contract_id} settles by itself; there is nothing to confirm or dispute",
+        )

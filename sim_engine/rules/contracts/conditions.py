@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from sim_engine.rules.in_hand import Turn
-from sim_engine.rules.rejections import RejectionCode, require
+from sim_engine.rules.rejections import Rejected, RejectionCode
 from sim_engine.rules.state import Contract, World
 from sim_engine.types.conditions import (
     ActionsApplied,
@@ -39,11 +39,11 @@ def check_names(world: World, condition: Condition) -> None:
 def require_core(world: World, core_id: int) -> None:
     """Reject with ``invalid_terms`` a core that does not exist."""
     count = world.config.core_count
-    require(
-        core_id < count,
-        RejectionCode.INVALID_TERMS,
-        f"there is no core {core_id}; cores are numbered 0 to {count - 1}",
-    )
+    if core_id >= count:
+        raise Rejected(
+            RejectionCode.INVALID_TERMS,
+            f"there is no core {core_id}; cores are numbered 0 to {count - 1}",
+        )
 
 
 def is_met(turn: Turn, contract: Contract, condition: Condition) -> bool:

@@ -9,7 +9,7 @@ from sim_engine.rules.books import Reason
 from sim_engine.rules.contracts import endings
 from sim_engine.rules.contracts.conditions import is_met
 from sim_engine.rules.in_hand import Turn
-from sim_engine.rules.rejections import RejectionCode, require
+from sim_engine.rules.rejections import Rejected, RejectionCode
 from sim_engine.rules.state import Agent, Contract, World
 from sim_engine.types.actions import Proposal
 from sim_engine.types.conditions import Condition
@@ -107,14 +107,14 @@ class Promise(ContractKind[T]):
 def check_condition(proposal: Proposal, condition: Condition | None) -> None:
     """Reject a condition that is missing when automatic or present when attested."""
     if proposal.settlement == "automatic":
-        require(
-            condition is not None,
-            RejectionCode.INVALID_TERMS,
-            "an automatic settlement needs a condition in its terms; add one or use attested",
-        )
+        if condition is None:
+            raise Rejected(
+                RejectionCode.INVALID_TERMS,
+                "an automatic settlement needs a condition in its terms; add one or use attested",
+            )
     else:
-        require(
-            condition is None,
-            RejectionCode.INVALID_TERMS,
-            "an attested settlement takes no condition; leave it out or use automatic",
-        )
+        if condition is not None:
+            raise Rejected(
+                RejectionCode.INVALID_TERMS,
+                "an attested settlement takes no condition; leave it out or use automatic",
+            )

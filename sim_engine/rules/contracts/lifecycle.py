@@ -10,8 +10,8 @@ from sim_engine.rules.contracts.conditions import check_names, check_numbers
 from sim_engine.rules.contracts.kinds import KINDS, kind_of
 from sim_engine.rules.contracts.pool import Pool, require_no_other_pool
 from sim_engine.rules.in_hand import Turn
-from sim_engine.rules.rejections import RejectionCode, require
-from sim_engine.rules.state import Agent, Contract, World
+from sim_engine.rules.rejections import Rejected, RejectionCode
+from sim_engine.rules.state import IN_ROSTER_ORDER, Agent, Contract, World
 from sim_engine.types.actions import (
     ProposeForward,
     ProposeInformationSale,
@@ -81,21 +81,21 @@ def sign_contract(turn: Turn, agent: Agent, action: SignContract) -> None:
     contract = world.contract(action.contract_id)
     require_party(contract, agent)
     role = _role_of(contract, agent)
-    require(
-        action.role == role,
-        RejectionCode.WRONG_ROLE,
-        f"your role in {contract.contract_id} is {role}; sign as that",
-    )
-    require(
-        contract.status == "proposed",
-        RejectionCode.CONTRACT_NOT_OPEN,
-        f"{contract.contract_id} is {contract.status}; only a proposed contract is signed",
-    )
-    require(
-        agent.agent_id not in contract.signatures,
-        RejectionCode.ALREADY_SIGNED,
-        f"{contract.contract_id} carries your signature already; wait for the others",
-    )
+    if action.role != role:
+        raise Rejected(
+            RejectionCode.WRONG_ROLE,
+            f"your role in {contract.contract_id} is {role}; sign as that",
+        )
+    if contract.status != "proposed":
+        raise Rejected(
+            RejectionCode.CONTRACT_NOT_OPEN,
+            f"{contract.contract_id} is {contract.status}; only a proposed contract is signed",
+        )
+    if agent.agent_id in contract.signatures:
+        raise Rejected(
+            RejectionCode.ALREADY_SIGNED,
+            f"{contract.contract_id} carries your signature already; wait for the others",
+        )
     _require_free_to_sign(world, contract, agent)
     owed = _owed_on_signing(contract, role)
     require_funds(agent, owed, f"signing {contract.contract_id} as {role}")
@@ -141,22 +141,24 @@ def _check_terms(world: World, proposer: Agent, action: AnyProposal) -> None:
     kind = KINDS[action.contract_type]
     condition = kind.condition(action.terms)
     kind.check_texts(world, action.terms)
-    require(
-        action.settlement in kind.settlements,
-        RejectionCode.INVALID_TERMS,
-        f"a {action.contract_type} settles {' or '.join(sorted(kind.settlements))} only",
-    )
+    if action.settlement not in kind.settlements:
+        raise Rejected(
+            RejectionCode.INVALID_TERMS,
+            f"a {action.contract_type} settles {' or '.join(sorted(kind.settlements))} only",
+        )
     kind.check_terms(world, action, action.terms)
     if isinstance(kind, Pool) and isinstance(action.terms, PoolTerms):
         kind.check_members(proposer, action.terms)
     least = world.config.min_arbitrator_collateral
-    require(
-        action.settlement == "automatic"
-        or action.arbitrator_collateral is None
-        or action.arbitrator_collateral >= least,
-        RejectionCode.INVALID_TERMS,
-        f"the arbitrator of an attested contract puts up at least {least} tokens",
-    )
+    if (
+        action.settlement != "automatic"
+        and action.arbitrator_collateral is not None
+        and action.arbitrator_collateral < least
+    ):
+        raise Rejected(
+            RejectionCode.INVALID_TERMS,
+            f"the arbitrator of an attested contract puts up at least {least} tokens",
+        )
     if condition is not None:
         check_numbers(world, condition)
     for agent_id in _named_agents(action):
@@ -175,7 +177,7 @@ def _draft(turn: Turn, proposer: Agent, action: AnyProposal) -> Contract:
     world = turn.world
     config = world.config
     *others, arbitrator = (world.agents[agent_id] for agent_id in _named_agents(action))
-    members = sorted({proposer, *others}, key=lambda agent: agent.position)
+    members = sorted({proposer, *others}, key=IN_ROSTER_ORDER)
     return Contract(
         number=world.last_contract + 1,
         contract_type=action.contract_type,
@@ -203,11 +205,11 @@ def _draft(turn: Turn, proposer: Agent, action: AnyProposal) -> Contract:
 def _require_different(contract: Contract, action: AnyProposal) -> None:
     """Reject with ``self_dealing`` a contract in which an agent has two roles."""
     named = [contract.proposer.agent_id, *_named_agents(action)]
-    require(
-        len(set(named)) == len(named),
-        RejectionCode.SELF_DEALING,
-        "proposer, counterparty (or members) and arbitrator must all be different agents",
-    )
+    if len(set(named)) != len(named):
+        raise Rejected(
+            RejectionCode.SELF_DEALING,
+            "proposer, counterparty (or members) and arbitrator must all be different agents",
+        )
 
 
 def _require_free_to_sign(world: World, contract: Contract, agent: Agent) -> None:
@@ -219,11 +221,12 @@ def _require_free_to_sign(world: World, contract: Contract, agent: Agent) -> Non
             for member in contract.members:
                 require_no_other_pool(world, member, contract.terms)
     limit = world.config.max_open_contracts
-    require(
-        agent is contract.arbitrator or agent.open_contracts < limit,
-        RejectionCode.TOO_MANY_CONTRACTS,
-        f"you have {agent.open_contracts} open contracts, the limit is {limit}; let some end first",
-    )
+    if agent is not contract.arbitrator and agent.open_contracts >= limit:
+        raise Rejected(
+            RejectionCode.TOO_MANY_CONTRACTS,
+            f"you have {agent.open_contracts} open contracts, the limit is {limit};"
+            " let some end first",
+        )
 
 
 def _signatures_missing(contract: Contract) -> int:

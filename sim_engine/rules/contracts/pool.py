@@ -8,7 +8,7 @@ from sim_engine.rules.contracts.kind import ContractKind
 from sim_engine.rules.in_hand import Turn
 from sim_engine.rules.lotteries import Weights
 from sim_engine.rules.numbers import BPS, apportion
-from sim_engine.rules.rejections import RejectionCode, require
+from sim_engine.rules.rejections import Rejected, RejectionCode
 from sim_engine.rules.state import Agent, Block, Contract, World
 from sim_engine.types.actions import Proposal, ProposePool
 from sim_engine.types.terms import PoolTerms
@@ -23,21 +23,21 @@ class Pool(ContractKind[PoolTerms]):
         """Reject what a pool can not have."""
         assert isinstance(proposal, ProposePool)
         invalid = RejectionCode.INVALID_TERMS
-        require(
-            len(set(terms.kinds)) == len(terms.kinds),
-            invalid,
-            "kinds names a kind twice; name each once",
-        )
-        require(
-            proposal.proposer_collateral == 0 and proposal.counterparty_collateral == 0,
-            invalid,
-            "a pool takes no collateral from its members; leave the collaterals out",
-        )
-        require(
-            proposal.counterparty in (None, terms.members[0]),
-            invalid,
-            "the counterparty of a pool is the first of its members; name that one or none",
-        )
+        if len(set(terms.kinds)) != len(terms.kinds):
+            raise Rejected(
+                invalid,
+                "kinds names a kind twice; name each once",
+            )
+        if proposal.proposer_collateral != 0 or proposal.counterparty_collateral != 0:
+            raise Rejected(
+                invalid,
+                "a pool takes no collateral from its members; leave the collaterals out",
+            )
+        if proposal.counterparty not in (None, terms.members[0]):
+            raise Rejected(
+                invalid,
+                "the counterparty of a pool is the first of its members; name that one or none",
+            )
 
     def check_members(self, proposer: Agent, terms: PoolTerms) -> None:
         """Reject a member that is there twice, and a split that does not fit the members.
@@ -45,24 +45,24 @@ class Pool(ContractKind[PoolTerms]):
         The proposer is a member by proposing, so that naming it among ``members`` is naming it
         twice.
         """
-        require(
-            len({proposer.agent_id, *terms.members}) == len(terms.members) + 1,
-            RejectionCode.INVALID_TERMS,
-            "members names an agent twice, or the proposer; name each other member once",
-        )
+        if len({proposer.agent_id, *terms.members}) != len(terms.members) + 1:
+            raise Rejected(
+                RejectionCode.INVALID_TERMS,
+                "members names an agent twice, or the proposer; name each other member once",
+            )
         if isinstance(terms.split, str):
             return
-        require(
-            terms.split.keys() == {proposer.agent_id, *terms.members},
-            RejectionCode.INVALID_TERMS,
-            "a split names the proposer and every member, and nobody else",
-        )
+        if terms.split.keys() != {proposer.agent_id, *terms.members}:
+            raise Rejected(
+                RejectionCode.INVALID_TERMS,
+                "a split names the proposer and every member, and nobody else",
+            )
         total = sum(terms.split.values())
-        require(
-            total == BPS,
-            RejectionCode.INVALID_TERMS,
-            f"the parts of a split add up to {total} basis points; they must add up to {BPS}",
-        )
+        if total != BPS:
+            raise Rejected(
+                RejectionCode.INVALID_TERMS,
+                f"the parts of a split add up to {total} basis points; they must add up to {BPS}",
+            )
 
     def activate(self, turn: Turn, contract: Contract) -> None:
         """Enter the pool for every member and kind."""
@@ -84,12 +84,12 @@ def require_no_other_pool(world: World, agent: Agent, terms: PoolTerms) -> None:
     """Reject with ``already_in_pool`` an agent that is in an active pool of one of the kinds."""
     for kind in terms.kinds:
         pool = world.pools.get((agent.agent_id, kind))
-        require(
-            pool is None,
-            RejectionCode.ALREADY_IN_POOL,
-            f"{agent.agent_id} is in an active pool for {kind} blocks"
-            f" ({pool.contract_id if pool else ''}); wait for its end or leave the kind out",
-        )
+        if pool is not None:
+            raise Rejected(
+                RejectionCode.ALREADY_IN_POOL,
+                f"{agent.agent_id} is in an active pool for {kind} blocks"
+                f" ({pool.contract_id}); wait for its end or leave the kind out",
+            )
 
 
 def share_reward(turn: Turn, block: Block, winner: Agent, weights: Weights) -> None:

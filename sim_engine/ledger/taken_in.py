@@ -1,0 +1,166 @@
+"""Rebuild what a turn took in from its rows, to play it again.
+
+The rows of ``submissions``, ``actions`` and ``inference`` can not be made from anything else; what
+is refused here is what no engine would have taken in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+from pydantic import TypeAdapter, ValidationError
+
+from sim_engine.ledger.audit import Broken, Difference, key_of, read_json
+from sim_engine.ledger.journal import Intake
+from sim_engine.ledger.pages import Pages
+from sim_engine.ledger.rows import Row
+from sim_engine.rules.in_hand import Submitted
+from sim_engine.rules.state import Agent
+from sim_engine.types.actions import Action
+from sim_engine.types.requests import ACTIONS_ADAPTER, Inference
+
+TABLES: Final = ("submissions", "actions", "inference")
+
+KNOWN_ACTIONS_MAX: Final = 1_000
+"""How many actions are kept to be known again by their payloads."""
+
+IN_ROSTER: Final = "an agent of the roster"
+
+_USAGE_ADAPTER: Final = TypeAdapter(list[Inference])
+
+
+class TakenIn:
+    """What turns took in, among the agents of a world."""
+
+    def __init__(self, pages: Pages, agents: Mapping[str, Agent]) -> None:
+        """Read from an open ledger."""
+        self._pages = pages
+        self._agents = agents
+        self._known: dict[str, Action] = {}
+        """Actions by payload."""
+        self.hashed: dict[str, tuple[int, str]] = {}
+        """Number and digest of the rows of each table that the turn took in, as they are stored."""
+
+    def of_turn(self, turn: int) -> Intake:
+        """Rebuild what a turn took in. Raises Broken where no engine would have taken it in."""
+        submissions = self._values("submissions", turn)
+        payloads, queued, count, digest = self._pages.payloads_of_turn(turn)
+        self.hashed["actions"] = count, digest
+        usage = self._values("inference", turn)
+        senders = self._owners("submissions", submissions, 2)
+        users = self._owners("inference", usage, 1)
+        requested = count - len(queued)
+        _check_submissions(submissions, requested)
+        _check_users(usage, users, senders)
+        plan: dict[Agent, list[int]] = {}
+        agent_ids: list[str] = []
+        for agent, (_, _, agent_id, count) in zip(senders, submissions, strict=True):
+            if count:
+                plan[agent] = list(range(len(agent_ids), len(agent_ids) + count))
+                agent_ids += [agent_id] * count
+        for seq, (agent_id, _) in enumerate(queued, start=requested):
+            if agent_id not in self._agents:
+                raise Broken(Difference("actions", f"turn={turn}, seq={seq}", agent_id, IN_ROSTER))
+            plan.setdefault(self._agents[agent_id], []).append(seq)
+            agent_ids.append(agent_id)
+        actions = self._read_actions(turn, payloads)
+        inference = list(zip(users, _read_usage(usage), strict=True))
+        return Intake(
+            Submitted(actions, plan, inference),
+            [(agent_id, count) for _, _, agent_id, count in submissions],
+            payloads,
+            agent_ids,
+            [pending_id for _, pending_id in queued],
+        )
+
+    def _values(self, table: str, turn: int) -> list[Row]:
+        stored, digest = self._pages.values_of_turn(table, turn)
+        self.hashed[table] = len(stored), digest
+        return stored
+
+    def _owners(self, table: str, stored: list[Row], column: int) -> list[Agent]:
+        """Find the agents that rows belong to. Raises Broken for one that is not in the roster."""
+        agents = self._agents
+        try:
+            return [agents[row[column]] for row in stored]
+        except (KeyError, TypeError):
+            lost = next(row for row in stored if row[column] not in agents)
+            raise Broken(Difference(table, key_of(table, lost), lost, IN_ROSTER)) from None
+
+    def _read_actions(self, turn: int, payloads: list[Any]) -> list[Action]:
+        """Read the payloads of a turn's actions. Raises Broken for one that is none.
+
+        Most are said again and again, and need not be read again: no rule changes an action.
+        """
+        known = self._known
+        if len(known) > KNOWN_ACTIONS_MAX:
+            known.clear()
+        try:
+            new = list(set(payloads).difference(known))
+            if new:
+                read = ACTIONS_ADAPTER.validate_python(orjson.loads(f"[{','.join(new)}]"))
+                known.update(zip(new, read, strict=True))
+            return [known[payload] for payload in payloads]
+        except (orjson.JSONDecodeError, ValidationError, TypeError, ValueError):
+            _blame_a_payload(self._pages.of_turn("actions", turn))
+            raise
+
+
+def _blame_a_payload(stored: list[Row]) -> None:
+    """Find the payload that is no action. Raises Broken for it."""
+    for row in stored:
+        key = key_of("actions", row)
+        try:
+            ACTIONS_ADAPTER.validate_python([read_json("actions", key, row[4])])
+        except ValidationError:
+            raise Broken(Difference("actions", key, row[4], "a valid action")) from None
+
+
+def _check_submissions(submissions: list[Row], requested: int) -> None:
+    """Check that each agent submitted once, and that their actions are as many as there are.
+
+    Raises Broken.
+    """
+    seen = set()
+    left = requested
+    for row in submissions:
+        _, _, agent_id, count = row
+        if type(count) is not int or not 0 <= count <= left or agent_id in seen:
+            expected = f"the only submission of an agent, of at most {left} actions"
+            raise Broken(Difference("submissions", key_of("submissions", row), row, expected))
+        seen.add(agent_id)
+        left -= count
+    if left:
+        key = key_of("submissions", submissions[-1]) if submissions else "all"
+        raise Broken(Difference("submissions", key, requested - left, f"{requested} actions"))
+
+
+def _check_users(usage: list[Row], users: list[Agent], senders: list[Agent]) -> None:
+    """Check that usage was reported by submissions, in their order. Raises Broken."""
+    left = iter(senders)
+    for row, user in zip(usage, users, strict=True):
+        if user not in left:
+            expected = "usage of an agent that submitted, in the order of the submissions"
+            raise Broken(Difference("inference", key_of("inference", row), row, expected))
+
+
+def _read_usage(stored: list[Row]) -> list[Inference]:
+    """Validate what a turn's models used, all at once."""
+    reports = [
+        {
+            "model": model,
+            "prompt_tokens": prompt_tokens,
+            "output_tokens": output_tokens,
+            "duration_ms": duration_ms,
+        }
+        for _, _, model, prompt_tokens, output_tokens, _, _, duration_ms, _ in stored
+    ]
+    try:
+        return _USAGE_ADAPTER.validate_python(reports)
+    except ValidationError as error:
+        row = stored[int(error.errors()[0]["loc"][0])]
+        raise Broken(
+            Difference("inference", key_of("inference", row), row, "a report of usage")
+        ) from None
