@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,15 +22,70 @@ from sqlalchemy import Connection
 from sim_engine.ledger import tables
 from sim_engine.ledger.journal import HISTORY
 from sim_engine.ledger.rows import Row
-from sim_engine.ledger.seal import CHUNK_ROWS, NO_ROWS, digest_rows
+from sim_engine.ledger.seal import CHUNK_ROWS, NO_ROWS
 from sim_engine.ledger.store import check_file, open_database
-
-QUEUED: Final = (
-    "SELECT agent_id, queued FROM actions WHERE turn = ? AND queued IS NOT NULL ORDER BY turn, seq"
-)
 
 NOT_JSON: Final = ""
 """Stands where a digest would, for rows that JSON can not hold: no rows hash to it."""
+
+
+def _as_blob(value: str) -> str:
+    """Write the SQL that collects a value of all rows into one JSON array, as bytes."""
+    return f"CAST(json_group_array({value}) AS BLOB)"
+
+
+def _select_turn(name: str) -> str:
+    """Write the SQL that reads a table's rows of a turn in the order of its key."""
+    key = ", ".join(column.name for column in tables.METADATA.tables[name].primary_key)
+    return f'SELECT * FROM "{name}" WHERE turn = ? ORDER BY {key}'
+
+
+_OF_TURN: Final = {name: _select_turn(name) for name in (*HISTORY, "turns")}
+_QUEUED: Final = (
+    "SELECT agent_id, queued FROM actions WHERE turn = ? AND queued IS NOT NULL ORDER BY turn, seq"
+)
+
+Chunk = tuple[Any, ...]
+"""What SQLite made of some rows: their number, their JSON, and what else was asked for."""
+
+
+class _Encoder:
+    """Has SQLite write the rows of a table as JSON, a turn at a time."""
+
+    def __init__(self, driver: Any, name: str, *further: str) -> None:
+        """Prepare for a table; ``further`` are aggregates of its rows to be told beside them."""
+        table = tables.METADATA.tables[name]
+        columns = ", ".join(f'"{column.name}"' for column in table.columns)
+        asked = ", ".join(["count(*)", _as_blob(f"json_array({columns})"), *further])
+        self._driver = driver
+        # The rows come in the order of the key, as it leads to them; in any other order they would
+        # not hash to their digest, and be read one by one.
+        self._whole = f'SELECT {asked} FROM "{name}" WHERE turn = ?'
+        self._chunk = f"{self._whole} AND seq >= ? AND seq < ?"
+        self._count = f'SELECT count(*) FROM "{name}" WHERE turn = ?'
+        self._had_large_turns = False
+
+    def chunks(self, turn: int) -> list[Chunk] | None:
+        """Read a turn in the chunks that a seal hashes; None for what can not be read so."""
+        try:
+            return self._chunks(turn)
+        except sqlite3.OperationalError:
+            # There are bytes among the values, which JSON can not hold.
+            return None
+
+    def _chunks(self, turn: int) -> list[Chunk] | None:
+        execute = self._driver.execute
+        if not self._had_large_turns:
+            whole: list[Chunk] = execute(self._whole, (turn,)).fetchall()
+            if whole[0][0] <= CHUNK_ROWS:
+                return whole
+            self._had_large_turns = True
+        ((count,),) = execute(self._count, (turn,)).fetchall()
+        chunks = [
+            execute(self._chunk, (turn, start, start + CHUNK_ROWS)).fetchone()
+            for start in range(0, max(count, 1), CHUNK_ROWS)
+        ]
+        return chunks if sum(chunk[0] for chunk in chunks) == count else None
 
 
 class Pages:
@@ -40,25 +96,12 @@ class Pages:
         driver = connection.connection.driver_connection
         assert driver is not None
         self._driver: Any = driver
-        self._rows = {}
-        self._encoded = {}
-        for name in (*HISTORY, "turns"):
-            table = tables.METADATA.tables[name]
-            order = "turn, seq" if "seq" in table.columns else "turn"
-            columns = ", ".join(f'"{column.name}"' for column in table.columns)
-            of_turn = f'FROM "{name}" WHERE turn = ?'
-            self._rows[name] = f"SELECT * {of_turn} ORDER BY {order}"
-            # The rows come in the order of the key, as it leads to them; in any other order they
-            # would not hash to their digest, and be read one by one.
-            encoded = f"count(*), {_as_blob(f'json_array({columns})')}"
-            self._encoded[name] = f"SELECT {encoded} {of_turn}"
-            if name == "actions":
-                payloads = f"{_as_blob('payload')}, count(queued)"
-                self._payloads = f"SELECT {encoded}, {payloads} {of_turn}"
+        self._encoders = {name: _Encoder(driver, name) for name in HISTORY}
+        self._actions = _Encoder(driver, "actions", _as_blob("payload"), "count(queued)")
 
     def of_turn(self, table: str, turn: int) -> list[Row]:
         """Read a table's rows of a turn, in the order of the history."""
-        return self.select(self._rows[table], turn)
+        return self.select(_OF_TURN[table], turn)
 
     def digest_of_turn(self, table: str, turn: int) -> tuple[int, str]:
         """Hash a table's rows of a turn. Returns how many there are, and their digest or NOT_JSON.
@@ -66,33 +109,37 @@ class Pages:
         Rows that hash to a digest that was sealed are the rows that were sealed; of others, look at
         ``of_turn``.
         """
-        count, encoded = self._as_json(table, turn)
-        return count, _digest(count, encoded)
+        chunks = self._encoders[table].chunks(turn)
+        return (0, NOT_JSON) if chunks is None else _digest(chunks)
 
     def values_of_turn(self, table: str, turn: int) -> tuple[list[Row], str]:
         """Read a table's rows of a turn, and hash them as ``digest_of_turn`` does."""
-        count, encoded = self._as_json(table, turn)
+        chunks = self._encoders[table].chunks(turn)
         try:
-            rows: list[Row] = orjson.loads(encoded)
+            if chunks is not None:
+                rows = list(chain.from_iterable([orjson.loads(chunk[1]) for chunk in chunks]))
+                return rows, _digest(chunks)[1]
         except orjson.JSONDecodeError:
-            return self.of_turn(table, turn), NOT_JSON
-        return rows, _digest(count, encoded)
+            pass  # There are bytes that are no UTF-8 in a text.
+        return self.of_turn(table, turn), NOT_JSON
 
     def payloads_of_turn(self, turn: int) -> tuple[list[Any], list[Row], int, str]:
         """Read the payloads of a turn's actions, (agent_id, queued) of those that were queued.
 
         Returns the number and the digest of the whole rows with them, as ``digest_of_turn`` does.
         """
+        chunks = self._actions.chunks(turn)
         try:
-            ((count, encoded, payloads, queued),) = self._driver.execute(
-                self._payloads, (turn,)
-            ).fetchall()
-            read = orjson.loads(payloads)
-        except (sqlite3.OperationalError, orjson.JSONDecodeError):
-            rows = self.of_turn("actions", turn)
-            queued_rows = [(row[2], row[9]) for row in rows if row[9] is not None]
-            return [row[4] for row in rows], queued_rows, len(rows), NOT_JSON
-        return read, self.select(QUEUED, turn) if queued else [], count, _digest(count, encoded)
+            if chunks is not None:
+                payloads = list(chain.from_iterable([orjson.loads(chunk[2]) for chunk in chunks]))
+                any_queued = any(chunk[3] for chunk in chunks)
+                queued = self.select(_QUEUED, turn) if any_queued else []
+                return payloads, queued, *_digest(chunks)
+        except orjson.JSONDecodeError:
+            pass  # There are bytes that are no UTF-8 in a text.
+        rows = self.of_turn("actions", turn)
+        queued = [(row[2], row[9]) for row in rows if row[9] is not None]
+        return [row[4] for row in rows], queued, len(rows), NOT_JSON
 
     def select(self, statement: str, *parameters: Any) -> list[Row]:
         """Read all rows of a query; bytes that are no text are kept, so that they can be named."""
@@ -114,14 +161,6 @@ class Pages:
         """Read a single number; 0 for none."""
         return int(self.select(statement, *parameters)[0][0] or 0)
 
-    def _as_json(self, table: str, turn: int) -> tuple[int, bytes]:
-        """Have SQLite write rows as JSON; (0, nothing) where it can not, as for bytes."""
-        try:
-            ((count, encoded),) = self._driver.execute(self._encoded[table], (turn,)).fetchall()
-        except sqlite3.OperationalError:
-            return 0, b""
-        return count, encoded
-
 
 @contextmanager
 def open_pages(path: Path) -> Iterator[Pages]:
@@ -139,20 +178,14 @@ def open_pages(path: Path) -> Iterator[Pages]:
         database.dispose()
 
 
-def _as_blob(value: str) -> str:
-    """Write the SQL that collects a value of all rows into one JSON array, as bytes."""
-    return f"CAST(json_group_array({value}) AS BLOB)"
-
-
-def _digest(count: int, encoded: bytes) -> str:
-    """Hash rows that SQLite wrote as JSON, as ``seal.digest_rows`` hashes them."""
-    if not encoded:
-        return NOT_JSON
-    if count == 0:
-        return NO_ROWS
-    if count > CHUNK_ROWS:
-        return digest_rows(orjson.loads(encoded))
-    return sha256(encoded).hexdigest()
+def _digest(chunks: list[Chunk]) -> tuple[int, str]:
+    """Count and hash rows that SQLite wrote as JSON, as ``seal.digest_rows`` hashes them."""
+    if chunks[0][0] == 0:
+        return 0, NO_ROWS
+    state = sha256()
+    for chunk in chunks:
+        state.update(chunk[1])
+    return sum([chunk[0] for chunk in chunks]), state.hexdigest()
 
 
 def _text_or_not(stored: bytes) -> str:
