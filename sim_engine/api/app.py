@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
 from sim_engine import __version__
-from sim_engine.api import routes_meta, routes_read, routes_write
+from sim_engine.api import routes_docs, routes_meta, routes_read, routes_write
 from sim_engine.api.access import Access
 from sim_engine.api.limits import RateLimiter
 from sim_engine.api.middleware import Gate, HeadAndOptions, RequestLog
@@ -49,14 +49,14 @@ def create_app(
         version=__version__,
         lifespan=lifespan,
         redirect_slashes=False,
+        docs_url=None,
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
-        swagger_ui_oauth2_redirect_url=None,
     )
     app.state.settings = settings
     app.state.counts = RequestCounts()
     app.openapi = lambda: write_document(app)  # type: ignore[method-assign]
-    for routes in (routes_write, routes_read, routes_meta):
+    for routes in (routes_write, routes_read, routes_meta, routes_docs):
         app.include_router(routes.router)
     install_handlers(app)
     access = Access(settings, lambda key: app.state.workers.engine.agent_of_key(key))

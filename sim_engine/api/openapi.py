@@ -28,6 +28,13 @@ An engine without `SIM_OPERATOR_KEY` lets whoever reaches it do everything. With
 \
 the operator's key or, for `/actions`, an agent's; what is public can be read without a key."""
 
+TAGS: Final = [
+    {"name": "writing", "description": "Make a world, and what happens in it."},
+    {"name": "reading", "description": "The world as of its last sealed turn, and its history."},
+    {"name": "engine", "description": "How the engine is, and what it takes."},
+]
+"""What the paths are for: the headings under which tools list them."""
+
 # Any request may be refused for these reasons.
 _ALWAYS: Final = (
     "invalid_key",
@@ -282,6 +289,7 @@ def write_document(app: FastAPI) -> Json:
             version=__version__,
             description=DESCRIPTION,
             routes=app.routes,
+            tags=TAGS,
             license_info={"name": "MIT", "identifier": "MIT"},
         )
         _plain_parameters(document)

@@ -15,7 +15,7 @@ from sim_engine.api.parameters import known_parameters_only
 from sim_engine.api.responses import json_answer
 from sim_engine.api.workers import workers_of
 
-router = APIRouter(dependencies=[Depends(known_parameters_only)])
+router = APIRouter(tags=["engine"], dependencies=[Depends(known_parameters_only)])
 
 
 @cache

@@ -23,7 +23,7 @@ from sim_engine.api.workers import workers_of
 from sim_engine.types.answers import BlockStatus, ContractStatus, ContractType
 from sim_engine.types.fields import MAX_AMOUNT
 
-router = APIRouter(dependencies=[Depends(known_parameters_only)])
+router = APIRouter(tags=["reading"], dependencies=[Depends(known_parameters_only)])
 
 
 @router.get(

@@ -18,7 +18,7 @@ from sim_engine.api.responses import json_answer
 from sim_engine.api.workers import workers_of
 from sim_engine.settings import Settings
 
-router = APIRouter(dependencies=[Depends(known_parameters_only)])
+router = APIRouter(tags=["writing"], dependencies=[Depends(known_parameters_only)])
 
 _BODY = ("body_incomplete", "body_too_slow", "body_too_large", "malformed")
 _WRITE = (*_BODY, "halted", "storage_failed")
