@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from sqlalchemy.exc import DBAPIError
+
 from sim_engine import __version__
 from sim_engine.engine import Engine
 from sim_engine.errors import RequestError
@@ -213,6 +215,11 @@ def _migrate(flags: argparse.Namespace) -> int:
         done = migrate(path)
     except FileExistsError as error:
         raise Unusable(f"{error.filename} is there already; move it away first") from None
+    except DBAPIError as error:
+        raise Unusable(
+            f"{path} can not be migrated ({error.orig}) and is as it was; mend that and run the"
+            " same command again"
+        ) from None
     if done.backup is None:
         print(f"{path} has schema version {done.after}, which is the newest: nothing to do")
     else:

@@ -182,7 +182,7 @@ class Engine(Observer):
     ) -> TurnAnswer:
         """Process, seal and commit the next turn: all of it, or nothing."""
         try:
-            with self._all_or_nothing():
+            with self._storage("this turn"), self._all_or_nothing():
                 turn = process(world, intake.submitted)
                 sealed = write_up(turn, intake)
                 self._store.commit(sealed, idempotency_key)
@@ -190,11 +190,6 @@ class Engine(Observer):
             self.halted = str(violation)
             self.halted += self._keep_evidence(str(violation), value, world)
             raise Halted(f"nothing of this turn was kept: {self.halted}") from violation
-        except DBAPIError as error:
-            raise StorageFailed(
-                f"nothing of this turn was kept ({error.orig}); free the disk or the file and"
-                " send the same request again"
-            ) from error
         self._sealed_turn = turn.number
         self._states = {}
         self._pool.clear()
@@ -307,14 +302,14 @@ class Engine(Observer):
                 self._load_again()
 
     @contextmanager
-    def _storage(self) -> Iterator[None]:
+    def _storage(self, what: str = "this request") -> Iterator[None]:
         """Say of a ledger that can not be written that nothing was kept."""
         try:
             yield
         except DBAPIError as error:
             raise StorageFailed(
-                f"nothing of this request was kept ({error.orig}); free the disk or the file and"
-                " send it again"
+                f"nothing of {what} was kept ({error.orig}); free the disk or the file and send"
+                " the same request again"
             ) from error
 
     def _load_again(self) -> None:

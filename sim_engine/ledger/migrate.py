@@ -30,7 +30,8 @@ def migrate(path: Path) -> Migration:
 
     The file is copied first, to ``<name>.v<version>.bak``. Raises DatabaseInUse while an engine has
     the file open, ForeignDatabase if it is no ledger or is newer than this program, FileExistsError
-    if the backup is there already.
+    if the backup is there already, DBAPIError if a step can not be taken. The file is then as it
+    was.
     """
     with lock_ledger(path):
         database = open_database(path)
@@ -39,12 +40,14 @@ def migrate(path: Path) -> Migration:
                 before = _version(connection, path)
                 if before == tables.SCHEMA_VERSION:
                     return Migration(before, before, None)
-                backup = _back_up(connection, path, before)
-                with connection.begin():
-                    connection.exec_driver_sql("BEGIN IMMEDIATE")
-                    for version in range(before, tables.SCHEMA_VERSION):
-                        STEPS[version](connection)
-                    connection.exec_driver_sql(f"PRAGMA user_version = {tables.SCHEMA_VERSION}")
+                backup = path.with_name(f"{path.name}.v{before}.bak")
+                backup.touch(exist_ok=False)
+                try:
+                    _back_up(connection, backup)
+                    _take_steps(connection, before)
+                except BaseException:
+                    backup.unlink(missing_ok=True)  # of a file that is as it was
+                    raise
         finally:
             database.dispose()
     return Migration(before, tables.SCHEMA_VERSION, backup)
@@ -64,14 +67,19 @@ def _version(connection: Connection, path: Path) -> int:
     return version
 
 
-def _back_up(connection: Connection, path: Path, version: int) -> Path:
+def _back_up(connection: Connection, backup: Path) -> None:
     """Copy the file as it is, with everything that is committed."""
-    backup = path.with_name(f"{path.name}.v{version}.bak")
-    backup.touch(exist_ok=False)
-    backup.unlink()
-    connection.exec_driver_sql("VACUUM INTO ?", (str(backup),))
+    connection.exec_driver_sql("VACUUM INTO ?", (str(backup),))  # an empty file is filled
     connection.commit()
-    return backup
+
+
+def _take_steps(connection: Connection, before: int) -> None:
+    """Lead the file from its version to the newest."""
+    with connection.begin():
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        for version in range(before, tables.SCHEMA_VERSION):
+            STEPS[version](connection)
+        connection.exec_driver_sql(f"PRAGMA user_version = {tables.SCHEMA_VERSION}")
 
 
 def _keep_keys_of_turns(connection: Connection) -> None:
