@@ -1,6 +1,6 @@
 """What it costs to prove a ledger, against plainly reading the same rows.
 
-    python -m benchmarks.verify [--sizes 16:48:2000,1000:3000:40] [--rounds 5]
+    python -m benchmarks.verify [--sizes 16:48:2000,100:300:400] [--rounds 5]
 
 ``verify`` plays every turn again and compares every row; ``--quick`` hashes the rows of history
 again. The plain reading is ``SELECT *`` over every table of the same file by ``sqlite3``, in the
@@ -28,7 +28,7 @@ from sim_engine.ledger import tables
 from sim_engine.ledger.audit import Progress, Report, verify_hashes
 from sim_engine.ledger.replay import verify
 
-SIZES: Final = "16:48:2000,1000:3000:40"
+SIZES: Final = "16:48:2000,100:300:400,1000:3000:40,10000:30000:5"
 
 
 def make(ledger: Path, agents: int, actions: int, turns: int) -> None:

@@ -24,7 +24,8 @@ def _encoded(fields: Sequence[int | str]) -> bytes:
     parts: list[bytes] = []
     for value in fields:
         text = str(value).encode()
-        parts += (len(text).to_bytes(4, "big"), text)
+        parts.append(len(text).to_bytes(4, "big"))
+        parts.append(text)
     return b"".join(parts)
 
 
