@@ -9,14 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy.exc import DBAPIError
-
 from sim_engine import __version__
 from sim_engine.engine import Engine
 from sim_engine.errors import RequestError
 from sim_engine.ledger.audit import Progress, verify_hashes
 from sim_engine.ledger.export import MissingExtra, export
-from sim_engine.ledger.migrate import migrate
+from sim_engine.ledger.migrate import MigrationFailed, migrate
 from sim_engine.ledger.replay import verify
 from sim_engine.ledger.store import DatabaseInUse, ForeignDatabase
 from sim_engine.settings import Settings, SettingsError, add_flags, read_settings
@@ -44,6 +42,17 @@ class Unusable(Exception):
     """Something outside the engine has to be mended first; the text says what."""
 
 
+OUTSIDE: Final = (
+    SettingsError,
+    Unusable,
+    DatabaseInUse,
+    ForeignDatabase,
+    MigrationFailed,
+    MissingExtra,
+)
+"""What ends a command with WRONG_USE and its text."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     parser = _parser()
@@ -51,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], int] = flags.command
     try:
         return command(flags)
-    except (SettingsError, Unusable, DatabaseInUse, ForeignDatabase, MissingExtra) as error:
+    except OUTSIDE as error:
         print(f"sim-engine: {error}", file=sys.stderr)
         return WRONG_USE
 
@@ -215,11 +224,6 @@ def _migrate(flags: argparse.Namespace) -> int:
         done = migrate(path)
     except FileExistsError as error:
         raise Unusable(f"{error.filename} is there already; move it away first") from None
-    except DBAPIError as error:
-        raise Unusable(
-            f"{path} can not be migrated ({error.orig}) and is as it was; mend that and run the"
-            " same command again"
-        ) from None
     if done.backup is None:
         print(f"{path} has schema version {done.after}, which is the newest: nothing to do")
     else:

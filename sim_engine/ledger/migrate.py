@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from sim_engine.ledger import tables
 from sim_engine.ledger.store import ForeignDatabase, lock_ledger, open_database
@@ -25,13 +26,16 @@ class Migration:
     backup: Path | None
 
 
+class MigrationFailed(Exception):
+    """A step could not be taken; the file is as it was, and there is no backup of it."""
+
+
 def migrate(path: Path) -> Migration:
     """Bring a ledger up to the current schema version in one transaction.
 
     The file is copied first, to ``<name>.v<version>.bak``. Raises DatabaseInUse while an engine has
     the file open, ForeignDatabase if it is no ledger or is newer than this program, FileExistsError
-    if the backup is there already, DBAPIError if a step can not be taken. The file is then as it
-    was.
+    if the backup is there already, MigrationFailed if a step can not be taken.
     """
     with lock_ledger(path):
         database = open_database(path)
@@ -45,9 +49,12 @@ def migrate(path: Path) -> Migration:
                 try:
                     _back_up(connection, backup)
                     _take_steps(connection, before)
-                except BaseException:
-                    backup.unlink(missing_ok=True)  # of a file that is as it was
-                    raise
+                except DBAPIError as error:
+                    backup.unlink(missing_ok=True)
+                    raise MigrationFailed(
+                        f"{path} can not be migrated ({error.orig}) and is as it was; mend that and"
+                        " run the same command again"
+                    ) from error
         finally:
             database.dispose()
     return Migration(before, tables.SCHEMA_VERSION, backup)
