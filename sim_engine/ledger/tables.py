@@ -267,14 +267,15 @@ def create_schema(connection: Connection) -> None:
     connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
-def insert_into(table: Table) -> str:
-    """Write the INSERT statement for whole rows of a table, as tuples in the order of its columns.
+def insert_into(table: Table, *, rows: int = 1) -> str:
+    """Write the INSERT statement for whole rows of a table, in the order of its columns.
 
-    Tuples through the driver are several times as fast as rows through SQLAlchemy's ``insert()``.
+    It takes the values of so many rows one after the other. Tuples through the driver are several
+    times as fast as rows through SQLAlchemy's ``insert()``.
     """
     names = ", ".join(f'"{column.name}"' for column in table.columns)
-    values = ", ".join("?" for _ in table.columns)
-    return f'INSERT INTO "{table.name}" ({names}) VALUES ({values})'
+    row = f"({', '.join('?' for _ in table.columns)})"
+    return f'INSERT INTO "{table.name}" ({names}) VALUES {", ".join([row] * rows)}'
 
 
 def update_by_key(table: Table, *, unchanged: frozenset[str] = frozenset()) -> str:
