@@ -69,6 +69,12 @@ class Server:
         self._reader.join(5)
         return status
 
+    def kill(self) -> None:
+        """End the server at once, if it is not ended, and read what is left of its log."""
+        self.process.kill()
+        self.process.wait(30)
+        self._reader.join(5)
+
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=20)
 
@@ -137,7 +143,7 @@ def serving(
             server.wait_until_listening()
             yield server
         finally:
-            process.kill()
+            server.kill()
 
 
 def world(agents: list[str] | int = 3, **more: Any) -> Mapping[str, Any]:
