@@ -11,6 +11,8 @@ import httpx
 from fastapi import FastAPI
 
 from sim_engine.api.app import create_app
+from sim_engine.ledger.audit import verify_hashes
+from sim_engine.ledger.replay import verify
 from sim_engine.settings import Settings
 
 Row = tuple[Any, ...]
@@ -90,6 +92,13 @@ class EnginePort:
         """Stop the engine and start another one on the same file."""
         self.stop()
         self.start()
+
+    def prove(self) -> None:
+        """Have the ledger verified in both ways: what an engine wrote must be found sound."""
+        for check in (verify, verify_hashes):
+            report = check(self.db_path, lambda turn, last: None)
+            if not report.sound:
+                raise AssertionError(f"{check.__name__}: {report.differences[0]}")
 
     def close(self) -> None:
         """Stop the engine for good."""

@@ -69,9 +69,17 @@ def run_world(seed: int, turns: int, port: Port) -> Counter[str]:
 
 
 def audit(seed: int, turns: int) -> Counter[str]:
-    """Run one world on an engine of its own: with access keys if its seed is odd."""
+    """Run one world on an engine of its own, with access keys if its seed is odd; prove its ledger.
+
+    Raises Failure at the first difference.
+    """
     with engine_in_a_new_directory("the operator's key" if seed % 2 else None) as port:
-        return run_world(seed, turns, port)
+        coverage = run_world(seed, turns, port)
+        try:
+            port.prove()
+        except AssertionError as cause:
+            raise Failure(seed, turns, cause) from cause
+        return coverage
 
 
 def step(workload: Workload, auditor: Auditor, coverage: Counter[str]) -> None:

@@ -1,14 +1,17 @@
 """The engine against the auditor's books: random worlds, and proof that the auditor can object."""
 
 import copy
+import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
 
 from tests.simulation import simulate
 from tests.simulation.auditor import Auditor, Difference, Port, compare
+from tests.simulation.port import EnginePort
 from tests.simulation.reference.actions import CHECKS_IN_ORDER, POINTS
 from tests.simulation.simulate import (
     Failure,
@@ -312,3 +315,15 @@ def test_the_command_fails_with_the_line_that_reproduces_it(port, capsys, monkey
     printed = capsys.readouterr().err
     assert "seed 5, turn" in printed
     assert "python -m tests.simulation.simulate --seed 5 --worlds 1 --turns" in printed
+
+
+def test_a_ledger_that_is_not_what_the_engine_wrote_fails_the_world(monkeypatch):
+    def run_and_change(seed: int, turns: int, port: EnginePort) -> Counter[str]:
+        coverage = run_world(seed, turns, port)
+        with closing(sqlite3.connect(port.db_path)) as connection, connection:
+            connection.execute("UPDATE entries SET amount = amount + 1 WHERE turn = 2 AND seq = 0")
+        return coverage
+
+    monkeypatch.setattr(simulate, "run_world", run_and_change)
+    with pytest.raises(Failure, match=r"seed 3, turn 4: verify: entries \[turn=2, seq=0\]"):
+        audit(3, 4)
