@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from sim_engine.errors import Malformed
 from sim_engine.ledger.journal import Intake
-from sim_engine.rules.in_hand import Submitted
+from sim_engine.rules.in_hand import Submitted, make_plan
 from sim_engine.rules.state import Agent, World
 from sim_engine.types.actions import Action
 from sim_engine.types.conditions import ActionType
@@ -69,39 +69,29 @@ def take_in(world: World, value: Any, request: TurnRequest, pending: Sequence[Pe
     """
     actions: list[Action] = []
     payloads: list[str] = []
-    agent_ids: list[str] = []
-    plan: dict[Agent, list[int]] = {}
+    senders: dict[Agent, int] = {}
     inference: list[tuple[Agent, Inference]] = []
-    seen: set[str] = set()
     errors: list[dict[str, Any]] = []
     for place, (submission, raw) in enumerate(
         zip(request.submissions, value["submissions"], strict=True)
     ):
-        agent_id = submission.agent_id
-        agent = world.agents.get(agent_id)
-        if agent is None or agent_id in seen:
+        agent = world.agents.get(submission.agent_id)
+        if agent is None or agent in senders:
             errors.append(_wrong_agent(place, known=agent is not None))
             continue
-        seen.add(agent_id)
-        count = len(submission.actions)
-        if count:
-            first = len(actions)
-            plan[agent] = list(range(first, first + count))
-            actions += submission.actions
-            payloads += [canonical_payload(action) for action in raw["actions"]]
-            agent_ids += [agent_id] * count
+        senders[agent] = len(submission.actions)
+        actions += submission.actions
+        payloads += [canonical_payload(action) for action in raw["actions"]]
         if submission.inference is not None:
             inference.append((agent, submission.inference))
     if errors:
         raise Malformed("some submissions name no agent of this world, or one twice", errors)
-    for waiting in pending:
-        plan.setdefault(waiting.agent, []).append(len(actions))
-        actions.append(waiting.action)
-        payloads.append(waiting.payload)
-        agent_ids.append(waiting.agent.agent_id)
+    actions += [waiting.action for waiting in pending]
+    payloads += [waiting.payload for waiting in pending]
+    plan, agent_ids = make_plan(senders.items(), [waiting.agent for waiting in pending])
     return Intake(
         Submitted(actions, plan, inference),
-        [(submission.agent_id, len(submission.actions)) for submission in request.submissions],
+        [(agent.agent_id, count) for agent, count in senders.items()],
         payloads,
         agent_ids,
         [waiting.pending_id for waiting in pending],

@@ -31,7 +31,7 @@ def metrics_row(turn: Turn) -> Row:
         sum(flows.destroyed.values()),
         to_json(flows.issued),
         to_json(flows.destroyed),
-        gini_bps([_wealth(agent) for agent in world.roster]),
+        gini_bps(_wealth(world.roster)),
         top_core_bps(world.cores),
         sum(debts),
         len(debts),
@@ -73,10 +73,10 @@ def top_core_bps(cores: Sequence[Core]) -> int:
     return max(owned.values(), default=0) * BPS // len(cores)
 
 
-def _wealth(agent: Agent) -> int:
-    """Tokens of an agent, whatever account they are in; debt counts as none."""
-    tokens = agent.liquid.balance + agent.stake.balance + agent.unbonding.balance
-    return tokens if tokens > 0 else 0
+def _wealth(roster: Iterable[Agent]) -> list[int]:
+    """Count the tokens of each agent, whatever account they are in; debt counts as none."""
+    owned = [a.liquid.balance + a.stake.balance + a.unbonding.balance for a in roster]
+    return [tokens if tokens > 0 else 0 for tokens in owned]
 
 
 @dataclass(slots=True)

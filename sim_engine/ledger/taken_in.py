@@ -7,7 +7,7 @@ is refused here is what no engine would have taken in.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
@@ -16,7 +16,7 @@ from sim_engine.ledger.audit import Broken, Difference, key_of, read_json
 from sim_engine.ledger.journal import Intake
 from sim_engine.ledger.pages import Pages
 from sim_engine.ledger.rows import Row
-from sim_engine.rules.in_hand import Submitted
+from sim_engine.rules.in_hand import Submitted, make_plan
 from sim_engine.rules.state import Agent
 from sim_engine.types.actions import Action
 from sim_engine.types.requests import ACTIONS_ADAPTER, Inference
@@ -52,24 +52,19 @@ class TakenIn:
         senders = self._owners("submissions", submissions, 2)
         users = self._owners("inference", usage, 1)
         requested = count - len(queued)
-        _check_submissions(submissions, requested)
-        _check_users(usage, users, senders)
-        plan: dict[Agent, list[int]] = {}
-        agent_ids: list[str] = []
-        for agent, (_, _, agent_id, count) in zip(senders, submissions, strict=True):
-            if count:
-                plan[agent] = list(range(len(agent_ids), len(agent_ids) + count))
-                agent_ids += [agent_id] * count
-        for seq, (agent_id, _) in enumerate(queued, start=requested):
-            if agent_id not in self._agents:
-                raise Broken(Difference("actions", f"turn={turn}, seq={seq}", agent_id, IN_ROSTER))
-            plan.setdefault(self._agents[agent_id], []).append(seq)
-            agent_ids.append(agent_id)
+        counts = [row[3] for row in submissions]
+        if not _add_up(senders, counts, requested):
+            _blame_a_submission(submissions, requested)
+        if users != senders:
+            _check_users(usage, users, senders)
+        plan, agent_ids = make_plan(
+            zip(senders, counts, strict=True), self._queued_owners(turn, requested, queued)
+        )
         actions = self._read_actions(turn, payloads)
         inference = list(zip(users, _read_usage(usage), strict=True))
         return Intake(
             Submitted(actions, plan, inference),
-            [(agent_id, count) for _, _, agent_id, count in submissions],
+            [(row[2], row[3]) for row in submissions],
             payloads,
             agent_ids,
             [pending_id for _, pending_id in queued],
@@ -88,6 +83,15 @@ class TakenIn:
         except (KeyError, TypeError):
             lost = next(row for row in stored if row[column] not in agents)
             raise Broken(Difference(table, key_of(table, lost), lost, IN_ROSTER)) from None
+
+    def _queued_owners(self, turn: int, requested: int, queued: list[Row]) -> list[Agent]:
+        """Find whose the queued actions are. Raises Broken for one that is not in the roster."""
+        owners = []
+        for seq, (agent_id, _) in enumerate(queued, start=requested):
+            if agent_id not in self._agents:
+                raise Broken(Difference("actions", f"turn={turn}, seq={seq}", agent_id, IN_ROSTER))
+            owners.append(self._agents[agent_id])
+        return owners
 
     def _read_actions(self, turn: int, payloads: list[Any]) -> list[Action]:
         """Read the payloads of a turn's actions. Raises Broken for one that is none.
@@ -118,11 +122,15 @@ def _blame_a_payload(stored: list[Row]) -> None:
             raise Broken(Difference("actions", key, row[4], "a valid action")) from None
 
 
-def _check_submissions(submissions: list[Row], requested: int) -> None:
-    """Check that each agent submitted once, and that their actions are as many as there are.
+def _add_up(senders: list[Agent], counts: list[Any], requested: int) -> bool:
+    """Tell whether each agent submitted once, and their actions are as many as there are."""
+    if len(set(senders)) < len(senders) or not set(map(type, counts)) <= {int}:
+        return False
+    return min(counts, default=0) >= 0 and sum(counts) == requested
 
-    Raises Broken.
-    """
+
+def _blame_a_submission(submissions: list[Row], requested: int) -> NoReturn:
+    """Find the submission that no engine would have taken in. Raises Broken for it."""
     seen = set()
     left = requested
     for row in submissions:
@@ -132,9 +140,8 @@ def _check_submissions(submissions: list[Row], requested: int) -> None:
             raise Broken(Difference("submissions", key_of("submissions", row), row, expected))
         seen.add(agent_id)
         left -= count
-    if left:
-        key = key_of("submissions", submissions[-1]) if submissions else "all"
-        raise Broken(Difference("submissions", key, requested - left, f"{requested} actions"))
+    key = key_of("submissions", submissions[-1]) if submissions else "all"
+    raise Broken(Difference("submissions", key, requested - left, f"{requested} actions"))
 
 
 def _check_users(usage: list[Row], users: list[Agent], senders: list[Agent]) -> None:

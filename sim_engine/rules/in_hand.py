@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from sim_engine.rules.rejections import Rejected
@@ -9,6 +10,9 @@ from sim_engine.rules.state import Agent, Block, Contract, Core, World
 from sim_engine.types.actions import Action
 from sim_engine.types.conditions import ActionType
 from sim_engine.types.requests import Inference
+
+Plan = dict[Agent, Sequence[int]]
+"""The places of each agent's actions among all of a turn, in its own order."""
 
 
 @dataclass(slots=True)
@@ -25,13 +29,37 @@ class Submitted:
     """Everything that was handed in for a turn, resolved to the agents of the world.
 
     ``actions`` is flat, in the order of the receipts: those of the request first, queued ones after
-    them. ``plan`` holds, for each agent that acts, the places of its actions in that list, in its
-    own order.
+    them. ``plan`` holds the agents that act.
     """
 
     actions: list[Action]
-    plan: dict[Agent, list[int]]
+    plan: Plan
     inference: list[tuple[Agent, Inference]]
+
+
+def make_plan(
+    requested: Iterable[tuple[Agent, int]], queued: Iterable[Agent]
+) -> tuple[Plan, list[str]]:
+    """Number the actions of a turn: those of each agent's submission, then the queued ones.
+
+    Takes how many actions each agent submitted, and whose the queued ones are, one by one. Returns
+    the plan, and the agent of each action by its id.
+    """
+    plan: Plan = {}
+    agent_ids: list[str] = []
+    first = 0
+    for agent, count in requested:
+        if count:
+            plan[agent] = range(first, first + count)
+            agent_ids += [agent.agent_id] * count
+            first += count
+    waiting: dict[Agent, list[int]] = {}
+    for seq, agent in enumerate(queued, start=first):
+        waiting.setdefault(agent, []).append(seq)
+        agent_ids.append(agent.agent_id)
+    for agent, places in waiting.items():
+        plan[agent] = [*plan.get(agent, ()), *places]
+    return plan, agent_ids
 
 
 @dataclass(slots=True, eq=False)

@@ -90,11 +90,11 @@ def _collect_fees(turn: Turn) -> tuple[dict[Agent, int], dict[Agent, int]]:
     Returns the sums that were paid and the sums that were not.
     """
     books = turn.world.books
-    actions = turn.submitted.actions
+    offered = [action.fee for action in turn.submitted.actions]
     owed = {
         agent: fees
         for agent, plan in turn.submitted.plan.items()
-        if (fees := sum([actions[seq].fee for seq in plan]))
+        if (fees := sum(map(offered.__getitem__, plan)))
     }
     paid: dict[Agent, int] = {}
     unpaid: dict[Agent, int] = {}
