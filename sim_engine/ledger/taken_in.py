@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from sim_engine.ledger.audit import Broken, Difference, key_of, read_json
 from sim_engine.ledger.journal import Intake
 from sim_engine.ledger.pages import Pages
-from sim_engine.ledger.rows import Row
+from sim_engine.ledger.rows import Row, to_json
 from sim_engine.rules.in_hand import Submitted, make_plan
 from sim_engine.rules.state import Agent
 from sim_engine.types.actions import Action
@@ -103,23 +103,32 @@ class TakenIn:
             known.clear()
         try:
             new = list(set(payloads).difference(known))
-            if new:
-                read = ACTIONS_ADAPTER.validate_python(orjson.loads(f"[{','.join(new)}]"))
-                known.update(zip(new, read, strict=True))
+            known.update(zip(new, _read_payloads(new), strict=True))
             return [known[payload] for payload in payloads]
-        except (orjson.JSONDecodeError, ValidationError, TypeError, ValueError):
+        except (ValidationError, ValueError, TypeError):
             _blame_a_payload(self._pages.of_turn("actions", turn))
             raise
 
 
+def _read_payloads(payloads: list[str]) -> list[Action]:
+    """Validate actions all at once. Raises ValueError or ValidationError if one is none."""
+    values = [orjson.loads(payload) for payload in payloads]
+    if [to_json(value) for value in values] != payloads:
+        raise ValueError("a payload is not written as an engine writes it")
+    return ACTIONS_ADAPTER.validate_python(values)
+
+
 def _blame_a_payload(stored: list[Row]) -> None:
-    """Find the payload that is no action. Raises Broken for it."""
+    """Find the payload that is no action, or not written as one. Raises Broken for it."""
     for row in stored:
         key = key_of("actions", row)
+        value = read_json("actions", key, row[4])
         try:
-            ACTIONS_ADAPTER.validate_python([read_json("actions", key, row[4])])
+            ACTIONS_ADAPTER.validate_python([value])
         except ValidationError:
             raise Broken(Difference("actions", key, row[4], "a valid action")) from None
+        if to_json(value) != row[4]:
+            raise Broken(Difference("actions", key, row[4], to_json(value)))
 
 
 def _add_up(senders: list[Agent], counts: list[Any], requested: int) -> bool:

@@ -384,6 +384,19 @@ def _seal_again(path: Path) -> None:
             "turn=5, seq=0",
         ),
         (
+            "UPDATE actions SET payload = replace(payload, ':', ': ') WHERE turn = 5 AND seq = 7",
+            "actions",
+            "turn=5, seq=7",
+        ),
+        (
+            # Each is no JSON; written one after the other they would be two actions.
+            """UPDATE actions SET payload = CASE seq WHEN 3
+            THEN '{"type":"mine"},{"type":"mine"' ELSE '"fee":0}' END
+            WHERE turn = 5 AND seq IN (3, 4)""",
+            "actions",
+            "turn=5, seq=3",
+        ),
+        (
             "UPDATE inference SET agent_id = 'z' WHERE turn = 5 AND seq = 0",
             "inference",
             "turn=5, seq=1",
