@@ -10,12 +10,15 @@ import pytest
 
 from tests.packaging.dockerfiles import ROOT
 
+FROM_MAKE = {"MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL", "PYTHON", "ARGS"}
+"""What a make that runs these tests hands down, as with `make PYTHON=python3.13 test`."""
+
 TARGETS = ("demo", "test", "lint", "bench", "engine", "simulate", "soak")
 
 
 def make(*arguments: str, folder: Path = ROOT, path: str | None = None) -> tuple[int, str]:
     """Run make and give its exit code with all that it said."""
-    environment = {name: value for name, value in os.environ.items() if name != "MAKEFLAGS"}
+    environment = {name: value for name, value in os.environ.items() if name not in FROM_MAKE}
     said = subprocess.run(
         ["make", "--no-print-directory", *arguments],
         cwd=folder, env=environment | ({"PATH": path} if path else {}), timeout=60,
