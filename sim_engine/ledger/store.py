@@ -32,10 +32,8 @@ SQLITE_FORMAT: Final = b"SQLite format 3\0"
 _UPDATE_AGENT: Final = tables.update_by_key(
     tables.agents, unchanged=frozenset({"agent_id", "initial_balance"})
 )
-_UPDATE_CORE: Final = "UPDATE cores SET owner = ?2 WHERE core_id = ?1"
-_REPLACE_CONTRACT: Final = tables.insert_into(tables.contracts).replace(
-    "INSERT", "INSERT OR REPLACE", 1
-)
+_REPLACE_CORE: Final = tables.replace_in(tables.cores)
+_REPLACE_CONTRACT: Final = tables.replace_in(tables.contracts)
 _INSERT: Final = {name: tables.insert_into(table) for name, table in tables.METADATA.tables.items()}
 _INSERT_GROUP: Final = {
     name: tables.insert_into(table, rows=GROUP_ROWS)
@@ -102,7 +100,7 @@ class Store:
                 self._append(name, appended)
             self._write(_REPLACE_CONTRACT, sealed.contracts)
             self._write(_UPDATE_AGENT, sealed.agents)
-            self._write(_UPDATE_CORE, sealed.cores)
+            self._write(_REPLACE_CORE, sealed.cores)
             if idempotency_key is not None:
                 self._write(_INSERT["turn_keys"], [(idempotency_key, sealed.turn)])
             taken = [(pending_id,) for pending_id in sealed.taken]

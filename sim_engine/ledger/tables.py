@@ -278,6 +278,11 @@ def insert_into(table: Table, *, rows: int = 1) -> str:
     return f'INSERT INTO "{table.name}" ({names}) VALUES {", ".join([row] * rows)}'
 
 
+def replace_in(table: Table) -> str:
+    """Write the statement that puts a whole row in the place of the one with its key, if any."""
+    return insert_into(table).replace("INSERT", "INSERT OR REPLACE", 1)
+
+
 def update_by_key(table: Table, *, unchanged: frozenset[str] = frozenset()) -> str:
     """Write the UPDATE statement for a table whose last column is its key.
 
