@@ -10,12 +10,12 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from sim_engine.errors import Malformed
-from sim_engine.ledger.journal import Intake
+from sim_engine.ledger.journal import Intake, Usage
 from sim_engine.rules.in_hand import Submitted, make_plan
 from sim_engine.rules.state import Agent, World
 from sim_engine.types.actions import Action
 from sim_engine.types.conditions import ActionType
-from sim_engine.types.requests import Inference, TurnRequest
+from sim_engine.types.requests import TurnRequest
 from sim_engine.validation import PlacedError, describe_validation_errors
 
 T = TypeVar("T")
@@ -70,7 +70,8 @@ def take_in(world: World, value: Any, request: TurnRequest, pending: Sequence[Pe
     actions: list[Action] = []
     payloads: list[str] = []
     senders: dict[Agent, int] = {}
-    inference: list[tuple[Agent, Inference]] = []
+    inference: list[tuple[Agent, int]] = []
+    usage: list[Usage] = []
     errors: list[dict[str, Any]] = []
     for place, (submission, raw) in enumerate(
         zip(request.submissions, value["submissions"], strict=True)
@@ -82,8 +83,11 @@ def take_in(world: World, value: Any, request: TurnRequest, pending: Sequence[Pe
         senders[agent] = len(submission.actions)
         actions += submission.actions
         payloads += [canonical_payload(action) for action in raw["actions"]]
-        if submission.inference is not None:
-            inference.append((agent, submission.inference))
+        used = submission.inference
+        if used is not None:
+            tokens = used.output_tokens
+            inference.append((agent, tokens))
+            usage.append((agent.agent_id, used.model, used.prompt_tokens, tokens, used.duration_ms))
     if errors:
         raise Malformed("some submissions name no agent of this world, or one twice", errors)
     actions += [waiting.action for waiting in pending]
@@ -95,6 +99,7 @@ def take_in(world: World, value: Any, request: TurnRequest, pending: Sequence[Pe
         payloads,
         agent_ids,
         [waiting.pending_id for waiting in pending],
+        usage,
     )
 
 

@@ -19,6 +19,9 @@ from sim_engine.ledger.seal import digest_rows, seal
 from sim_engine.rules.in_hand import Submitted, Turn
 from sim_engine.rules.state import World
 
+Usage = tuple[str, str, int, int, int]
+"""agent id, model, prompt tokens, output tokens, duration (ms)"""
+
 
 @dataclass(slots=True)
 class Intake:
@@ -35,6 +38,8 @@ class Intake:
     agent_ids: list[str]
     queued_ids: list[int]
     """Ids of the actions from the pending pool, which are the last of all."""
+    usage: list[Usage]
+    """What models used, one for each of ``submitted.inference``."""
 
     @property
     def requested(self) -> int:
@@ -43,13 +48,9 @@ class Intake:
 
     def request_hash(self) -> str:
         """Hash what the request said, so that the same request is known again."""
-        inference = [
-            (a.agent_id, u.model, u.prompt_tokens, u.output_tokens, u.duration_ms)
-            for a, u in self.submitted.inference
-        ]
         # Canonical JSON has no line breaks, so that the joined payloads stand for one list only.
         own = "\n".join(self.payloads[: self.requested])
-        parts = (orjson.dumps(self.submissions), own.encode(), orjson.dumps(inference))
+        parts = (orjson.dumps(self.submissions), own.encode(), orjson.dumps(self.usage))
         return sha256(b"".join(sha256(part).digest() for part in parts)).hexdigest()
 
 
@@ -92,7 +93,7 @@ def write_up(turn: Turn, intake: Intake) -> SealedTurn:
             for seq, (agent_id, count) in enumerate(intake.submissions)
         ],
         "actions": _action_rows(turn, intake),
-        "inference": _inference_rows(turn),
+        "inference": _inference_rows(turn, intake),
         "entries": world.books.entries,
         "blocks": [rows.block_row(block, seq) for seq, block in enumerate(turn.blocks)],
         "speech_log": [
@@ -167,7 +168,7 @@ def _turn_state(turn: Turn, request_hash: str) -> Row:
     dividends = [[paid.core_id, paid.owner, paid.amount] for paid in turn.dividends]
     return (
         request_hash,
-        sum(usage.output_tokens for _, usage in turn.submitted.inference),
+        sum([tokens for _, tokens in turn.submitted.inference]),
         world.commons,
         turn.billed_tokens,
         sum(turn.inference_fees.values()),
@@ -217,21 +218,23 @@ def _action_rows(turn: Turn, intake: Intake) -> list[Row]:
     return written
 
 
-def _inference_rows(turn: Turn) -> list[Row]:
+def _inference_rows(turn: Turn, intake: Intake) -> list[Row]:
     number = turn.number
     billed = turn.billed
     fees = turn.inference_fees
     return [
         (
             number,
-            agent.agent_id,
-            usage.model,
-            usage.prompt_tokens,
-            usage.output_tokens,
+            agent_id,
+            model,
+            prompt_tokens,
+            output_tokens,
             billed.get(agent, 0),
             fees.get(agent, 0),
-            usage.duration_ms,
+            duration_ms,
             seq,
         )
-        for seq, (agent, usage) in enumerate(turn.submitted.inference)
+        for seq, (agent, _), (agent_id, model, prompt_tokens, output_tokens, duration_ms) in zip(
+            range(len(intake.usage)), turn.submitted.inference, intake.usage, strict=True
+        )
     ]

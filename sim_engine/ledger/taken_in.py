@@ -13,13 +13,14 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from sim_engine.ledger.audit import Broken, Difference, key_of, read_json
-from sim_engine.ledger.journal import Intake
+from sim_engine.ledger.journal import Intake, Usage
 from sim_engine.ledger.pages import Pages
 from sim_engine.ledger.rows import Row, to_json
 from sim_engine.rules.in_hand import Submitted, make_plan
 from sim_engine.rules.state import Agent
 from sim_engine.types.actions import Action
-from sim_engine.types.requests import ACTIONS_ADAPTER, Inference
+from sim_engine.types.fields import Amount
+from sim_engine.types.requests import ACTIONS_ADAPTER, ModelName, OutputTokens
 
 TABLES: Final = ("submissions", "actions", "inference")
 
@@ -28,7 +29,10 @@ KNOWN_ACTIONS_MAX: Final = 1_000
 
 IN_ROSTER: Final = "an agent of the roster"
 
-_USAGE_ADAPTER: Final = TypeAdapter(list[Inference])
+_USAGE_ADAPTER: Final = TypeAdapter(
+    tuple[list[ModelName], list[Amount], list[OutputTokens], list[Amount]]
+)
+"""Columns of ``inference``: model, prompt tokens, output tokens, duration."""
 
 
 class TakenIn:
@@ -48,26 +52,28 @@ class TakenIn:
         submissions = self._values("submissions", turn)
         payloads, queued, count, digest = self._pages.payloads_of_turn(turn)
         self.hashed["actions"] = count, digest
-        usage = self._values("inference", turn)
+        inference = self._values("inference", turn)
         senders = self._owners("submissions", submissions, 2)
-        users = self._owners("inference", usage, 1)
+        users = self._owners("inference", inference, 1)
         requested = count - len(queued)
         counts = [row[3] for row in submissions]
         if not _add_up(senders, counts, requested):
             _blame_a_submission(submissions, requested)
         if users != senders:
-            _check_users(usage, users, senders)
+            _check_users(inference, users, senders)
         plan, agent_ids = make_plan(
             zip(senders, counts, strict=True), self._queued_owners(turn, requested, queued)
         )
         actions = self._read_actions(turn, payloads)
-        inference = list(zip(users, _read_usage(usage), strict=True))
+        usage = _read_usage(inference)
+        used = [(user, row[3]) for user, row in zip(users, usage, strict=True)]
         return Intake(
-            Submitted(actions, plan, inference),
+            Submitted(actions, plan, used),
             [(row[2], row[3]) for row in submissions],
             payloads,
             agent_ids,
             [pending_id for _, pending_id in queued],
+            usage,
         )
 
     def _values(self, table: str, turn: int) -> list[Row]:
@@ -162,21 +168,16 @@ def _check_users(usage: list[Row], users: list[Agent], senders: list[Agent]) -> 
             raise Broken(Difference("inference", key_of("inference", row), row, expected))
 
 
-def _read_usage(stored: list[Row]) -> list[Inference]:
-    """Validate what a turn's models used, all at once."""
-    reports = [
-        {
-            "model": model,
-            "prompt_tokens": prompt_tokens,
-            "output_tokens": output_tokens,
-            "duration_ms": duration_ms,
-        }
-        for _, _, model, prompt_tokens, output_tokens, _, _, duration_ms, _ in stored
-    ]
+def _read_usage(stored: list[Row]) -> list[Usage]:
+    """Validate what a turn's models used, all at once. Raises Broken for what can not be."""
+    if not stored:
+        return []
+    _, agent_ids, models, prompts, outputs, _, _, durations, _ = zip(*stored, strict=True)
     try:
-        return _USAGE_ADAPTER.validate_python(reports)
+        _USAGE_ADAPTER.validate_python((models, prompts, outputs, durations))
     except ValidationError as error:
-        row = stored[int(error.errors()[0]["loc"][0])]
+        row = stored[int(error.errors()[0]["loc"][1])]
         raise Broken(
             Difference("inference", key_of("inference", row), row, "a report of usage")
         ) from None
+    return list(zip(agent_ids, models, prompts, outputs, durations, strict=True))

@@ -9,7 +9,6 @@ from sim_engine.rules.rejections import Rejected
 from sim_engine.rules.state import Agent, Block, Contract, Core, World
 from sim_engine.types.actions import Action
 from sim_engine.types.conditions import ActionType
-from sim_engine.types.requests import Inference
 
 Plan = dict[Agent, Sequence[int]]
 """The places of each agent's actions among all of a turn, in its own order."""
@@ -34,7 +33,8 @@ class Submitted:
 
     actions: list[Action]
     plan: Plan
-    inference: list[tuple[Agent, Inference]]
+    inference: list[tuple[Agent, int]]
+    """The output tokens of each agent whose thinking was reported."""
 
 
 def make_plan(

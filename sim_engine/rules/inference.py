@@ -15,14 +15,14 @@ def bill_inference(turn: Turn) -> None:
     world = turn.world
     config = world.config
     used = turn.submitted.inference
-    excess = sum([usage.output_tokens for _, usage in used]) - world.commons
+    excess = sum([tokens for _, tokens in used]) - world.commons
     if excess <= 0:
         return
     free = config.commons_per_agent
     price_bps = config.inference_price_bps
-    over = [(agent, usage) for agent, usage in used if usage.output_tokens > free]
+    over = [(agent, tokens) for agent, tokens in used if tokens > free]
     over.sort(key=lambda usage: usage[0].position)
-    overuse = [usage.output_tokens - free for _, usage in over]
+    overuse = [tokens - free for _, tokens in over]
     for (agent, _), billed_tokens in zip(over, apportion(excess, overuse), strict=True):
         if billed_tokens == 0:
             continue

@@ -21,6 +21,8 @@ from sim_engine.types.fields import (
 )
 
 AgentId = Annotated[str, Field(strict=True, pattern=AGENT_ID_PATTERN)]
+ModelName = Annotated[str, Field(strict=True, max_length=256)]
+OutputTokens = Annotated[int, Field(strict=True, ge=0, le=MAX_OUTPUT_TOKENS)]
 IdempotencyKey = Annotated[str, Field(strict=True, min_length=1, max_length=200)]
 
 
@@ -48,9 +50,9 @@ class InitRequest:
 class Inference:
     """What an agent's LLM used this turn, all attempts counted."""
 
-    output_tokens: Annotated[int, Field(strict=True, ge=0, le=MAX_OUTPUT_TOKENS)]
+    output_tokens: OutputTokens
     prompt_tokens: Amount = 0
-    model: Annotated[str, Field(strict=True, max_length=256)] = ""
+    model: ModelName = ""
     duration_ms: Amount = 0
 
 
