@@ -14,6 +14,8 @@ from starlette.responses import FileResponse, HTMLResponse
 SWAGGER_UI: Final = ("swagger-ui-bundle.js", "swagger-ui.css", "favicon.png")
 """The files of the page, which FastAPI by itself would have the browser take from a CDN."""
 
+_FOLDER: Final = Path(str(files("fastapi_offline"))) / "static"
+
 router = APIRouter(include_in_schema=False)
 
 
@@ -37,4 +39,4 @@ async def docs_file(name: str) -> FileResponse:
     """Serve a file of the page."""
     if name not in SWAGGER_UI:
         raise HTTPException(404)
-    return FileResponse(Path(str(files("fastapi_offline"))) / "static" / name)
+    return FileResponse(_FOLDER / name)

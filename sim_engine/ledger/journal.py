@@ -168,7 +168,7 @@ def _turn_state(turn: Turn, request_hash: str) -> Row:
     dividends = [[paid.core_id, paid.owner, paid.amount] for paid in turn.dividends]
     return (
         request_hash,
-        sum([tokens for _, tokens in turn.submitted.inference]),
+        turn.output_tokens,
         world.commons,
         turn.billed_tokens,
         sum(turn.inference_fees.values()),

@@ -40,7 +40,7 @@ def metrics_row(turn: Turn) -> Row:
         flows.moved,
         flows.moved * BPS // books.circulating if books.circulating > 0 else 0,
         sum(turn.inference_fees.values()),
-        sum([tokens for _, tokens in turn.submitted.inference]),
+        turn.output_tokens,
         len(turn.outcomes) - rejected,
         rejected,
         blocks["mine"],

@@ -11,7 +11,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from hashlib import sha256
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +21,7 @@ from sqlalchemy import Connection
 from sim_engine.ledger import tables
 from sim_engine.ledger.journal import HISTORY
 from sim_engine.ledger.rows import Row
-from sim_engine.ledger.seal import CHUNK_ROWS, NO_ROWS
+from sim_engine.ledger.seal import CHUNK_ROWS, digest_chunks
 from sim_engine.ledger.store import check_file, open_database
 
 NOT_JSON: Final = ""
@@ -41,9 +40,7 @@ def _select_turn(name: str) -> str:
 
 
 _OF_TURN: Final = {name: _select_turn(name) for name in (*HISTORY, "turns")}
-_QUEUED: Final = (
-    "SELECT agent_id, queued FROM actions WHERE turn = ? AND queued IS NOT NULL ORDER BY turn, seq"
-)
+_QUEUED: Final = "SELECT * FROM actions WHERE turn = ? AND queued IS NOT NULL ORDER BY turn, seq"
 
 Chunk = tuple[Any, ...]
 """What SQLite made of some rows: their number, their JSON, and what else was asked for."""
@@ -124,9 +121,9 @@ class Pages:
         return self.of_turn(table, turn), NOT_JSON
 
     def payloads_of_turn(self, turn: int) -> tuple[list[Any], list[Row], int, str]:
-        """Read the payloads of a turn's actions, (agent_id, queued) of those that were queued.
+        """Read the payloads of a turn's actions, and the rows of those that were queued.
 
-        Returns the number and the digest of the whole rows with them, as ``digest_of_turn`` does.
+        Returns the number and the digest of all rows with them, as ``digest_of_turn`` does.
         """
         chunks = self._actions.chunks(turn)
         try:
@@ -138,7 +135,7 @@ class Pages:
         except orjson.JSONDecodeError:
             pass  # There are bytes that are no UTF-8 in a text.
         rows = self.of_turn("actions", turn)
-        queued = [(row[2], row[9]) for row in rows if row[9] is not None]
+        queued = [row for row in rows if row[9] is not None]
         return [row[4] for row in rows], queued, len(rows), NOT_JSON
 
     def select(self, statement: str, *parameters: Any) -> list[Row]:
@@ -180,12 +177,8 @@ def open_pages(path: Path) -> Iterator[Pages]:
 
 def _digest(chunks: list[Chunk]) -> tuple[int, str]:
     """Count and hash rows that SQLite wrote as JSON, as ``seal.digest_rows`` hashes them."""
-    if chunks[0][0] == 0:
-        return 0, NO_ROWS
-    state = sha256()
-    for chunk in chunks:
-        state.update(chunk[1])
-    return sum([chunk[0] for chunk in chunks]), state.hexdigest()
+    count = sum([chunk[0] for chunk in chunks])
+    return count, digest_chunks([chunk[1] for chunk in chunks if chunk[0]])
 
 
 def _text_or_not(stored: bytes) -> str:

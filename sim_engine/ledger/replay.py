@@ -28,14 +28,13 @@ from sim_engine.ledger.audit import (
     compare,
     digest,
     noting,
-    read_json,
     sealed_turn,
 )
 from sim_engine.ledger.journal import HISTORY, SealedTurn, write_up, write_up_genesis
 from sim_engine.ledger.pages import Pages, open_pages
 from sim_engine.ledger.rows import Row
 from sim_engine.ledger.seal import digest_rows
-from sim_engine.ledger.taken_in import TakenIn
+from sim_engine.ledger.taken_in import TakenIn, check_action
 from sim_engine.rules.genesis import create_world
 from sim_engine.rules.in_hand import Turn
 from sim_engine.rules.rejections import InvariantViolation
@@ -43,7 +42,6 @@ from sim_engine.rules.state import Contract, World
 from sim_engine.rules.turn import process
 from sim_engine.types.config import Config
 from sim_engine.types.fields import AGENT_ID_PATTERN
-from sim_engine.types.requests import ACTIONS_ADAPTER
 
 CONTRACT: Final = "SELECT * FROM contracts WHERE number = ?"
 CONTRACT_COLUMNS: Final = tuple(column.name for column in tables.contracts.columns)
@@ -239,13 +237,7 @@ class _Replay:
         """Look at what waits for the next turn: it has no history yet, but it must be readable."""
         for row in self._pages.select("SELECT id, agent_id, payload FROM pending_actions"):
             pending_id, agent_id, payload = row
-            action = read_json("pending_actions", f"id={pending_id}", payload)
-            try:
-                ACTIONS_ADAPTER.validate_python([action])
-            except ValidationError:
-                raise Broken(
-                    Difference("pending_actions", f"id={pending_id}", payload, "an action")
-                ) from None
+            check_action("pending_actions", f"id={pending_id}", payload)
             if agent_id not in self._world.agents:
                 raise Broken(
                     Difference("pending_actions", f"id={pending_id}", agent_id, "a known agent")

@@ -8,7 +8,7 @@ again by replaying the turns.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Final
 
@@ -21,19 +21,17 @@ CHUNK_ROWS: Final = 8_192
 """Rows that are encoded at a time, so that a large turn never stands in memory encoded."""
 
 
-NO_ROWS: Final = sha256().hexdigest()
-"""The digest of an empty part."""
-
-
 def digest_rows(rows: Sequence[Row]) -> str:
     """Hash rows, in their order, to 64 hexadecimal digits."""
-    if not rows:
-        return NO_ROWS
-    if len(rows) <= CHUNK_ROWS:
-        return sha256(orjson.dumps(rows)).hexdigest()
+    starts = range(0, len(rows), CHUNK_ROWS)
+    return digest_chunks(orjson.dumps(rows[start : start + CHUNK_ROWS]) for start in starts)
+
+
+def digest_chunks(encoded: Iterable[bytes]) -> str:
+    """Hash rows that are encoded already, ``CHUNK_ROWS`` of them in each chunk but the last."""
     state = sha256()
-    for start in range(0, len(rows), CHUNK_ROWS):
-        state.update(orjson.dumps(rows[start : start + CHUNK_ROWS]))
+    for chunk in encoded:
+        state.update(chunk)
     return state.hexdigest()
 
 

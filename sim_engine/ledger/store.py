@@ -199,8 +199,7 @@ class Store:
             tuple(chain.from_iterable(appended[start : start + GROUP_ROWS]))
             for start in range(0, grouped, GROUP_ROWS)
         ]
-        if groups:
-            self._write(_INSERT_GROUP[name], groups)
+        self._write(_INSERT_GROUP[name], groups)
         self._write(_INSERT[name], appended[grouped:])
 
     def _write(self, statement: str, parameters: list[Row]) -> None:

@@ -20,7 +20,7 @@ from sim_engine.rules.in_hand import Submitted, make_plan
 from sim_engine.rules.state import Agent
 from sim_engine.types.actions import Action
 from sim_engine.types.fields import Amount
-from sim_engine.types.requests import ACTIONS_ADAPTER, ModelName, OutputTokens
+from sim_engine.types.requests import ACTION_ADAPTER, ACTIONS_ADAPTER, ModelName, OutputTokens
 
 TABLES: Final = ("submissions", "actions", "inference")
 
@@ -62,7 +62,7 @@ class TakenIn:
         if users != senders:
             _check_users(inference, users, senders)
         plan, agent_ids = make_plan(
-            zip(senders, counts, strict=True), self._queued_owners(turn, requested, queued)
+            zip(senders, counts, strict=True), self._owners("actions", queued, 2)
         )
         actions = self._read_actions(turn, payloads)
         usage = _read_usage(inference)
@@ -72,7 +72,7 @@ class TakenIn:
             [(row[2], row[3]) for row in submissions],
             payloads,
             agent_ids,
-            [pending_id for _, pending_id in queued],
+            [row[9] for row in queued],
             usage,
         )
 
@@ -89,15 +89,6 @@ class TakenIn:
         except (KeyError, TypeError):
             lost = next(row for row in stored if row[column] not in agents)
             raise Broken(Difference(table, key_of(table, lost), lost, IN_ROSTER)) from None
-
-    def _queued_owners(self, turn: int, requested: int, queued: list[Row]) -> list[Agent]:
-        """Find whose the queued actions are. Raises Broken for one that is not in the roster."""
-        owners = []
-        for seq, (agent_id, _) in enumerate(queued, start=requested):
-            if agent_id not in self._agents:
-                raise Broken(Difference("actions", f"turn={turn}, seq={seq}", agent_id, IN_ROSTER))
-            owners.append(self._agents[agent_id])
-        return owners
 
     def _read_actions(self, turn: int, payloads: list[Any]) -> list[Action]:
         """Read the payloads of a turn's actions. Raises Broken for one that is none.
@@ -124,15 +115,21 @@ def _read_payloads(payloads: list[str]) -> list[Action]:
     return ACTIONS_ADAPTER.validate_python(values)
 
 
+def check_action(table: str, key: str, payload: Any) -> Any:
+    """Read a payload, which must be a valid action. Raises Broken where it is none."""
+    value = read_json(table, key, payload)
+    try:
+        ACTION_ADAPTER.validate_python(value)
+    except ValidationError:
+        raise Broken(Difference(table, key, payload, "a valid action")) from None
+    return value
+
+
 def _blame_a_payload(stored: list[Row]) -> None:
     """Find the payload that is no action, or not written as one. Raises Broken for it."""
     for row in stored:
         key = key_of("actions", row)
-        value = read_json("actions", key, row[4])
-        try:
-            ACTIONS_ADAPTER.validate_python([value])
-        except ValidationError:
-            raise Broken(Difference("actions", key, row[4], "a valid action")) from None
+        value = check_action("actions", key, row[4])
         if to_json(value) != row[4]:
             raise Broken(Difference("actions", key, row[4], to_json(value)))
 

@@ -71,6 +71,8 @@ class Turn:
     submitted: Submitted
     outcomes: list[Rejected | None] = field(init=False)
     """What became of each action: None if it was applied."""
+    output_tokens: int = field(init=False)
+    """What all reported together."""
     seq: int = 0
     """Place of the action in hand in ``submitted.actions``."""
 
@@ -96,6 +98,7 @@ class Turn:
     def __post_init__(self) -> None:
         """Begin with nothing rejected."""
         self.outcomes = [None] * len(self.submitted.actions)
+        self.output_tokens = sum([tokens for _, tokens in self.submitted.inference])
 
     @property
     def reference(self) -> str:

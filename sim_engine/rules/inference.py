@@ -14,13 +14,12 @@ def bill_inference(turn: Turn) -> None:
     """
     world = turn.world
     config = world.config
-    used = turn.submitted.inference
-    excess = sum([tokens for _, tokens in used]) - world.commons
+    excess = turn.output_tokens - world.commons
     if excess <= 0:
         return
     free = config.commons_per_agent
     price_bps = config.inference_price_bps
-    over = [(agent, tokens) for agent, tokens in used if tokens > free]
+    over = [(agent, tokens) for agent, tokens in turn.submitted.inference if tokens > free]
     over.sort(key=lambda usage: usage[0].position)
     overuse = [tokens - free for _, tokens in over]
     for (agent, _), billed_tokens in zip(over, apportion(excess, overuse), strict=True):
