@@ -28,7 +28,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -167,21 +167,26 @@ def free_port() -> int:
         return port
 
 
-@pytest.mark.timeout(600)
-def test_commands_do_what_the_readme_shows(tmp_path: Path):
-    run = [block for block in blocks(README.read_text("utf-8")) if block.not_run is None]
-    assert run, "README.md has no command that can be run"
-    session = Session(tmp_path)
+def do_what_is_shown(name: str, run: Iterable[Block], folder: Path) -> None:
+    """Run the commands of a document one after the other, and compare what they print."""
+    session = Session(folder)
     try:
         for block in run:
             for command, shown in block.steps():
                 printed = session.run(command)
                 assert shown is None or shows(shown, printed), (
-                    f"README.md:{block.line}: `{command}` is shown to print\n{shown}\n"
+                    f"{name}:{block.line}: `{command}` is shown to print\n{shown}\n"
                     f"but printed\n{printed}"
                 )
     finally:
         session.stop()
+
+
+@pytest.mark.timeout(600)
+def test_commands_do_what_the_readme_shows(tmp_path: Path):
+    run = [block for block in blocks(README.read_text("utf-8")) if block.not_run is None]
+    assert run, "README.md has no command that can be run"
+    do_what_is_shown("README.md", run, tmp_path)
 
 
 def test_blocks_that_do_not_run_could_not():

@@ -14,7 +14,7 @@ from sim_engine.api.problems import KINDS
 from sim_engine.ledger import tables
 from sim_engine.pending import QUEUED_MAX
 from sim_engine.settings import Settings
-from tests.test_readme import Session, blocks, shows
+from tests.test_readme import blocks, do_what_is_shown
 
 TEXT = (Path(__file__).parents[2] / "docs/api.md").read_text("utf-8")
 
@@ -25,17 +25,7 @@ def section(title: str) -> str:
 
 @pytest.mark.timeout(300)
 def test_commands_do_what_is_shown(tmp_path: Path):
-    session = Session(tmp_path)
-    try:
-        for block in blocks(TEXT):
-            for command, shown in block.steps():
-                printed = session.run(command)
-                assert shown is None or shows(shown, printed), (
-                    f"docs/api.md:{block.line}: `{command}` is shown to print\n{shown}\n"
-                    f"but printed\n{printed}"
-                )
-    finally:
-        session.stop()
+    do_what_is_shown("docs/api.md", blocks(TEXT), tmp_path)
 
 
 def test_every_path_is_named():

@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
+from benchmarks.connection import Connection
 from tests.api.server import Server, serving, world
 
 AGENTS = 200
@@ -31,25 +32,6 @@ def engine(tmp_path: Path) -> Iterator[Server]:
         with server.client() as client:
             assert client.post("/init", json=world(AGENTS)).status_code == 201
         yield server
-
-
-class Connection:
-    """A keep-alive connection on plain streams: hundreds of them cost the test little."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-
-    @classmethod
-    async def to(cls, engine: Server) -> Connection:
-        return cls(*await asyncio.open_connection("127.0.0.1", engine.port))
-
-    async def ask(self, method: str, path: str, body: bytes = b"") -> tuple[int, Any]:
-        head = f"{method} {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n"
-        self._writer.write(head.encode() + body)
-        raw = await self._reader.readuntil(b"\r\n\r\n")
-        length = int(raw.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
-        return int(raw.split()[1]), json.loads(await self._reader.readexactly(length))
 
 
 def submissions(turn: int) -> bytes:
@@ -85,15 +67,16 @@ def check_state(state: Any, hashes: dict[int, set[str]]) -> None:
 
 
 async def read_until(done: asyncio.Event, engine: Server, seen: Counter[str], number: int) -> None:
-    connection = await Connection.to(engine)
+    connection = await Connection.to(engine.port)
     hashes: dict[int, set[str]] = {}
     last = 0
     while not done.is_set():
         path = ("/state", f"/agent/agent_{number % AGENTS}", "/metrics/turns", "/health")[
             number % 4
         ]
-        status, answer = await connection.ask("GET", path)
-        assert status == 200, answer
+        status, content = await connection.ask("GET", path)
+        assert status == 200, content
+        answer = json.loads(content)
         if path == "/state":
             check_state(answer, hashes)
             assert answer["turn"] >= last
@@ -111,13 +94,13 @@ async def read_until(done: asyncio.Event, engine: Server, seen: Counter[str], nu
 
 
 async def queue_until(done: asyncio.Event, engine: Server, queued: list[int], number: int) -> None:
-    connection = await Connection.to(engine)
+    connection = await Connection.to(engine.port)
     action = {"type": "speak", "message": f"from {number}"}
     body = json.dumps({"agent_id": f"agent_{number}", "actions": [action]}).encode()
     while not done.is_set():
-        status, answer = await connection.ask("POST", "/actions", body)
-        assert status == 202, answer
-        queued.extend(answer["ids"])
+        status, content = await connection.ask("POST", "/actions", body)
+        assert status == 202, content
+        queued.extend(json.loads(content)["ids"])
         await asyncio.sleep(0.05)
 
 
@@ -131,11 +114,11 @@ async def play(engine: Server) -> tuple[Counter[str], list[int], list[Any]]:
             group.create_task(read_until(done, engine, seen, number))
         for number in range(QUEUERS):
             group.create_task(queue_until(done, engine, queued, number))
-        driver = await Connection.to(engine)
+        driver = await Connection.to(engine.port)
         for turn in range(1, TURNS + 1):
-            status, answer = await driver.ask("POST", "/turn", submissions(turn))
-            assert status == 200, answer
-            answers.append(answer)
+            status, content = await driver.ask("POST", "/turn", submissions(turn))
+            assert status == 200, content
+            answers.append(json.loads(content))
         done.set()
     return seen, queued, answers
 
