@@ -19,10 +19,11 @@ from typing import Any, Final
 import orjson
 from sqlalchemy.exc import DBAPIError
 
+from sim_engine.collector import YOUNG_OBJECTS
 from sim_engine.ledger import tables
 from sim_engine.ledger.journal import HISTORY
 from sim_engine.ledger.pages import Pages, open_pages
-from sim_engine.ledger.rows import Row, to_json
+from sim_engine.ledger.rows import Row, Values, to_json
 from sim_engine.ledger.seal import digest_rows, seal
 
 GENESIS_PARTS: Final = ("config", "entries", "blocks", "agents", "cores", "turns")
@@ -35,9 +36,6 @@ DIFFERENCES_MAX: Final = 20
 
 ACCOUNTS_MIN: Final = 250
 """How many accounts are kept before those that hold nothing are forgotten."""
-
-YOUNG_OBJECTS: Final = 200_000
-"""How many objects may be made before the garbage collector looks at them: a turn leaves none."""
 
 Progress = Callable[[int, int], None]
 """Told (turns checked, turns in all)."""
@@ -126,7 +124,7 @@ def compare(report: Report, table: str, stored: Sequence[Row], expected: Sequenc
             raise Broken(Difference(table, key_of(table, mine or right), mine, right))
 
 
-def key_of(table: str, row: Row) -> str:
+def key_of(table: str, row: Values) -> str:
     """Write the key of a row as ``column=value``."""
     columns = tables.METADATA.tables[table].columns
     named = dict(zip(columns.keys(), row, strict=True))
@@ -208,7 +206,7 @@ class Sums:
         self.by_account: defaultdict[str, int] = defaultdict(int)
         self._roomy = ACCOUNTS_MIN
 
-    def add(self, entries: Sequence[Row]) -> None:
+    def add(self, entries: Sequence[Values]) -> None:
         """Add the entries of a turn."""
         by_account = self.by_account
         for _, _, source, target, amount, _, _ in entries:

@@ -20,7 +20,7 @@ def metrics_row(turn: Turn) -> Row:
     books = world.books
     flows = _flows(books.entries)
     rejected = len(turn.outcomes) - turn.outcomes.count(None)
-    blocks = Counter(block.kind for block in turn.blocks if block.status == "canonical")
+    canonical = [block.kind for block in turn.blocks if block.status == "canonical"]
     debts = [-held for agent in world.roster if (held := agent.liquid.balance) < 0]
     return (
         turn.number,
@@ -43,10 +43,10 @@ def metrics_row(turn: Turn) -> Row:
         turn.output_tokens,
         len(turn.outcomes) - rejected,
         rejected,
-        blocks["mine"],
-        blocks["stake"],
-        blocks["burn"],
-        len(turn.blocks) - blocks.total(),
+        canonical.count("mine"),
+        canonical.count("stake"),
+        canonical.count("burn"),
+        len(turn.blocks) - len(canonical),
         to_json(contracts_by_status(world)),
     )
 

@@ -9,7 +9,7 @@ what JSON can not hold has no digest. Only what differs is read row by row.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 
 from sim_engine.ledger import tables
 from sim_engine.ledger.journal import HISTORY
-from sim_engine.ledger.rows import Row
+from sim_engine.ledger.rows import Row, Values
 from sim_engine.ledger.seal import CHUNK_ROWS, digest_chunks
 from sim_engine.ledger.store import check_file, open_database
 
@@ -109,7 +109,7 @@ class Pages:
         chunks = self._encoders[table].chunks(turn)
         return (0, NOT_JSON) if chunks is None else _digest(chunks)
 
-    def values_of_turn(self, table: str, turn: int) -> tuple[list[Row], str]:
+    def values_of_turn(self, table: str, turn: int) -> tuple[Sequence[Values], str]:
         """Read a table's rows of a turn, and hash them as ``digest_of_turn`` does."""
         chunks = self._encoders[table].chunks(turn)
         try:

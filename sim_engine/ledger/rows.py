@@ -6,7 +6,7 @@ these tuples, so that what is hashed is what is stored.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -22,6 +22,9 @@ from sim_engine.rules.state import (
 from sim_engine.types.terms import TERMS_ADAPTERS, as_written
 
 Row = tuple[Any, ...]
+
+Values = Sequence[Any]
+"""A row that was read back: a tuple, or the list that JSON makes of one."""
 
 _NO_LIST: Final = "[]"
 

@@ -20,9 +20,16 @@ from sim_engine.rules.numbers import H
 CHUNK_ROWS: Final = 8_192
 """Rows that are encoded at a time, so that a large turn never stands in memory encoded."""
 
+EMPTY: Final = sha256(b"").hexdigest()
+"""The digest of no rows."""
+
 
 def digest_rows(rows: Sequence[Row]) -> str:
     """Hash rows, in their order, to 64 hexadecimal digits."""
+    if not rows:
+        return EMPTY
+    if len(rows) <= CHUNK_ROWS:
+        return sha256(orjson.dumps(rows)).hexdigest()
     starts = range(0, len(rows), CHUNK_ROWS)
     return digest_chunks(orjson.dumps(rows[start : start + CHUNK_ROWS]) for start in starts)
 

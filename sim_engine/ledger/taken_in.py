@@ -6,7 +6,7 @@ is refused here is what no engine would have taken in.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NoReturn
 
 import orjson
@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from sim_engine.ledger.audit import Broken, Difference, key_of, read_json
 from sim_engine.ledger.journal import Intake, Usage
 from sim_engine.ledger.pages import Pages
-from sim_engine.ledger.rows import Row, to_json
+from sim_engine.ledger.rows import Values, to_json
 from sim_engine.rules.in_hand import Submitted, make_plan
 from sim_engine.rules.state import Agent
 from sim_engine.types.actions import Action
@@ -76,12 +76,12 @@ class TakenIn:
             usage,
         )
 
-    def _values(self, table: str, turn: int) -> list[Row]:
+    def _values(self, table: str, turn: int) -> Sequence[Values]:
         stored, digest = self._pages.values_of_turn(table, turn)
         self.hashed[table] = len(stored), digest
         return stored
 
-    def _owners(self, table: str, stored: list[Row], column: int) -> list[Agent]:
+    def _owners(self, table: str, stored: Sequence[Values], column: int) -> list[Agent]:
         """Find the agents that rows belong to. Raises Broken for one that is not in the roster."""
         agents = self._agents
         try:
@@ -125,7 +125,7 @@ def check_action(table: str, key: str, payload: Any) -> Any:
     return value
 
 
-def _blame_a_payload(stored: list[Row]) -> None:
+def _blame_a_payload(stored: Sequence[Values]) -> None:
     """Find the payload that is no action, or not written as one. Raises Broken for it."""
     for row in stored:
         key = key_of("actions", row)
@@ -141,7 +141,7 @@ def _add_up(senders: list[Agent], counts: list[Any], requested: int) -> bool:
     return min(counts, default=0) >= 0 and sum(counts) == requested
 
 
-def _blame_a_submission(submissions: list[Row], requested: int) -> NoReturn:
+def _blame_a_submission(submissions: Sequence[Values], requested: int) -> NoReturn:
     """Find the submission that no engine would have taken in. Raises Broken for it."""
     seen = set()
     left = requested
@@ -156,7 +156,7 @@ def _blame_a_submission(submissions: list[Row], requested: int) -> NoReturn:
     raise Broken(Difference("submissions", key, requested - left, f"{requested} actions"))
 
 
-def _check_users(usage: list[Row], users: list[Agent], senders: list[Agent]) -> None:
+def _check_users(usage: Sequence[Values], users: list[Agent], senders: list[Agent]) -> None:
     """Check that usage was reported by submissions, in their order. Raises Broken."""
     left = iter(senders)
     for row, user in zip(usage, users, strict=True):
@@ -165,7 +165,7 @@ def _check_users(usage: list[Row], users: list[Agent], senders: list[Agent]) -> 
             raise Broken(Difference("inference", key_of("inference", row), row, expected))
 
 
-def _read_usage(stored: list[Row]) -> list[Usage]:
+def _read_usage(stored: Sequence[Values]) -> list[Usage]:
     """Validate what a turn's models used, all at once. Raises Broken for what can not be."""
     if not stored:
         return []
