@@ -24,6 +24,7 @@ from sim_engine import PROTOCOL_VERSION
 from sim_engine.collector import settle_garbage_collector
 from sim_engine.errors import (
     Halted,
+    KeyReused,
     Malformed,
     NotAllowed,
     StorageFailed,
@@ -136,8 +137,8 @@ class Engine(Observer):
     def submit_turn(self, body: bytes, idempotency_key: str | None = None) -> TurnAnswer:
         """Process the next turn, or answer again for the one that this request sealed.  (rules §4)
 
-        Raises Malformed, TurnSealed, TurnOutOfOrder, Halted or StorageFailed; the world is then
-        unchanged.
+        Raises Malformed, TurnSealed, TurnOutOfOrder, KeyReused, Halted or StorageFailed; the world
+        is then unchanged.
         """
         value, request = parse(body, TURN_ADAPTER)
         with self._lock:
@@ -221,19 +222,26 @@ class Engine(Observer):
         intake: Intake,
         idempotency_key: str | None,
     ) -> int | None:
-        """Return the turn that this very request sealed before; None if it asks for the next."""
+        """Return the turn that this very request sealed before; None if it asks for the next.
+
+        The number decides, and the key where there is no number. Raises TurnOutOfOrder, TurnSealed
+        and KeyReused.
+        """
         next_turn = world.turn + 1
-        if request.turn == next_turn or (request.turn is None and idempotency_key is None):
-            return None
         if request.turn is not None and request.turn > next_turn:
             raise TurnOutOfOrder(f"turn {request.turn} is ahead; the next turn is {next_turn}")
         with self._store.reading() as connection:
-            found = queries.request_of(
-                connection, turn=request.turn, idempotency_key=idempotency_key
-            )
+            if request.turn is not None and request.turn < next_turn:
+                found = queries.request_of_turn(connection, request.turn)
+            elif idempotency_key is not None:
+                found = queries.request_of_key(connection, idempotency_key)
+            else:
+                return None
         if found is None:
             return None
         turn, request_hash = found
+        if request.turn == next_turn:
+            raise KeyReused(f"this idempotency key sealed turn {turn} before; use a new one")
         if request_hash != intake.request_hash():
             raise TurnSealed(
                 f"turn {turn} was sealed by another request; GET /turns/{turn} shows it,"

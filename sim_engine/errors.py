@@ -80,7 +80,7 @@ class QueueFull(RequestError):
 
 
 class KeyReused(RequestError):
-    """An idempotency key came again with another body."""
+    """An idempotency key came again with another request."""
 
     status = 409
     code = "idempotency_key_reused"

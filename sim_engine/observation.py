@@ -243,7 +243,11 @@ def _known_agent(world: World, agent_id: str) -> Agent:
 
 
 def _require_sealed(world: World, turn: int) -> None:
-    if not 0 < turn <= world.turn:
+    if turn == 0:
+        raise NotFound(
+            "unknown_turn", "turn 0 is the genesis, in which nobody acts; GET /entries?turn=0 shows it"
+        )
+    if turn > world.turn:
         raise NotFound(
             "unknown_turn", f"turn {turn} is not sealed; the last sealed turn is {world.turn}"
         )

@@ -74,7 +74,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "turn_out_of_order": _engine(errors.TurnOutOfOrder, "the next turn is 8, not 9"),
     "queue_full": _engine(errors.QueueFull, "the agent has queued as many actions as it may"),
     "idempotency_key_reused": _engine(
-        errors.KeyReused, "this key came before, with another body; use a new one"
+        errors.KeyReused, "this key came before, with another request; use a new one"
     ),
     "body_too_large": Kind(
         413, "Body too large", "the body is larger than 33,554,432 bytes, the most that is taken"

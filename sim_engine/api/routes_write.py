@@ -75,7 +75,13 @@ async def init(request: Request) -> Response:
     responses={
         200: answer("TurnAnswer", "The sealed turn.", headers=REPLAY_HEADER),
         **refusals(
-            "key_required", "forbidden", "no_world", "turn_sealed", "turn_out_of_order", *_WRITE
+            "key_required",
+            "forbidden",
+            "no_world",
+            "turn_sealed",
+            "turn_out_of_order",
+            "idempotency_key_reused",
+            *_WRITE,
         ),
     },
     openapi_extra=body("TurnRequest", examples.TURN_REQUESTS) | needs(operator=True),

@@ -150,19 +150,20 @@ def receipts_of(connection: Connection, turn: int, agent: str) -> list[dict[str,
     return _receipts(connection.execute(query))
 
 
-def request_of(
-    connection: Connection, *, turn: int | None = None, idempotency_key: str | None = None
-) -> tuple[int, str] | None:
-    """Return (turn, request hash) of a sealed turn, by its number or by its idempotency key."""
+def request_of_turn(connection: Connection, turn: int) -> tuple[int, str] | None:
+    """Return (turn, request hash) of a sealed turn; None for genesis, which no such request made."""
     t = tables.turns.c
-    query = select(t.turn, t.request_hash).where(t.turn > 0)
-    if turn is not None:
-        query = query.where(t.turn == turn)
-    else:
-        key = tables.turn_keys.c
-        query = query.join(tables.turn_keys, key.turn == t.turn)
-        query = query.where(key.idempotency_key == idempotency_key)
+    query = select(t.turn, t.request_hash).where(t.turn == turn, t.turn > 0)
     row = connection.execute(query).first()
+    return None if row is None else (row.turn, row.request_hash)
+
+
+def request_of_key(connection: Connection, idempotency_key: str) -> tuple[int, str] | None:
+    """Return (turn, request hash) of the turn that was sealed under an idempotency key."""
+    t = tables.turns.c
+    key = tables.turn_keys.c
+    query = select(t.turn, t.request_hash).join(tables.turn_keys, key.turn == t.turn)
+    row = connection.execute(query.where(key.idempotency_key == idempotency_key)).first()
     return None if row is None else (row.turn, row.request_hash)
 
 

@@ -192,6 +192,19 @@ def test_a_turn_with_a_key_is_played_once(client: TestClient):
     assert post("k-2", {"type": "mine"}).json()["turn"] == 2
 
 
+def test_a_key_that_sealed_a_turn_seals_no_other(client: TestClient):
+    def post(number: int, key: str) -> Any:
+        headers = {"Idempotency-Key": key}
+        return client.post("/turn", json={"turn": number, "submissions": []}, headers=headers)
+
+    assert post(1, "k-1").status_code == 200
+    assert problem(post(2, "k-1")) == "idempotency_key_reused"
+    assert client.get("/health").json()["turn"] == 1
+    assert post(2, "k-2").json()["turn"] == 2
+    # The number decides: under any key this is the request that was answered before.
+    assert post(1, "k-2").headers["Idempotent-Replay"] == "true"
+
+
 def test_queued_actions_with_a_key_are_queued_once(client: TestClient):
     queued = {"agent_id": "a", "actions": [{"type": "mine"}, {"type": "speak", "message": "x"}]}
     keyed = {**queued, "idempotency_key": "k-1"}
