@@ -245,7 +245,8 @@ def _known_agent(world: World, agent_id: str) -> Agent:
 def _require_sealed(world: World, turn: int) -> None:
     if turn == 0:
         raise NotFound(
-            "unknown_turn", "turn 0 is the genesis, in which nobody acts; GET /entries?turn=0 shows it"
+            "unknown_turn",
+            "turn 0 is the genesis, in which nobody acts; GET /entries?turn=0 shows it",
         )
     if turn > world.turn:
         raise NotFound(

@@ -29,6 +29,7 @@ from sim_orchestrator.settings import (
     from_environment,
     from_file,
     merge,
+    of_run,
     pairs,
 )
 from sim_orchestrator.transcript import TranscriptError
@@ -120,7 +121,7 @@ def _resumed(arguments: argparse.Namespace, environment: Values, flags: Values) 
     """Lay the environment and the flags over what the run was started with."""
     if arguments.config:
         raise SettingsError("--resume goes on with the run's own settings: leave --config out")
-    saved = RunDirectory(arguments.resume).load()["settings"]
+    saved = of_run(RunDirectory(arguments.resume).load()["settings"])
     values = merge(saved, environment, flags)
     for key in WORLD_ONLY:
         if values.get(key) != saved.get(key):

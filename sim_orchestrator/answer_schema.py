@@ -17,7 +17,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from sim_orchestrator.context.possible import LABOUR_POINTS, Possible, possible
+from sim_orchestrator.context.possible import (
+    FREE_MAX,
+    LABOUR_POINTS,
+    SPENDING_MAX,
+    Possible,
+    possible,
+)
 from sim_orchestrator.minds.base import Observation
 from sim_orchestrator.proposal_schema import (
     Schema,
@@ -33,15 +39,9 @@ TEXT_CHARS_MIN: Final = 60
 TEXT_CHARS_MAX: Final = 600
 _MESSAGE_CHARS_MIN: Final = 80
 _REASON_CHARS: Final = 120
-_SPENDING_MAX: Final = 3
-"""The most actions of one point in an answer."""
-
 _FEE_MAX: Final = 20
 _FEE_PART: Final = 20
 """A payment is offered a fee of at most a twentieth of what it may spend."""
-
-_FREE_MAX: Final = 2
-"""The most actions without points in an answer: decisions on contracts and speech."""
 
 
 def text_chars_that_are_free(config: Mapping[str, int]) -> int:
@@ -136,7 +136,7 @@ class _Spending(_Places):
         self.can = can
         self.limits: set[int] = set()
         # One bound for the proposals of all sequences: they are the largest part of the schema.
-        proposals, shared = proposal_schemas(observation, can, can.spendable // _SPENDING_MAX)
+        proposals, shared = proposal_schemas(observation, can, can.spendable // SPENDING_MAX)
         self.made.update(shared)
         self.first: list[Schema] = [self.define("proposal", proposals)] if proposals else []
         staked = observation.agent["staked"]
@@ -159,7 +159,7 @@ class _Spending(_Places):
     def counts(self, works: int) -> Iterator[int]:
         """Yield how many places a sequence with so many works can have."""
         yield 0
-        for payments in range(1, _SPENDING_MAX + 1):
+        for payments in range(1, SPENDING_MAX + 1):
             if works * LABOUR_POINTS + payments > self.can.points:
                 return
             if not all(self._offers(place, works, payments) for place in range(payments)):
@@ -235,7 +235,7 @@ class _Free(_Places):
         speak = self.define(
             "speak", [action_schema("speak", message=text_schema(longest, least=1))]
         )
-        self.most = min(_FREE_MAX, len(waiting) + 1)
+        self.most = min(FREE_MAX, len(waiting) + 1)
         for count in range(1, self.most + 1):
             for place in range(count):
                 speaks = count - place <= config["speech_per_turn"]

@@ -9,11 +9,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
+import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from sim_engine.types.config import Config
 from sim_engine.types.requests import INIT_ADAPTER
 from sim_orchestrator.minds.personas import persona
+from sim_orchestrator.minds.scripted import ARCHETYPES
 from sim_orchestrator.options import BY_NAME, OPTIONS, Option, SettingsError
 from sim_orchestrator.orchestrator import WORLD_CONFIG
 
@@ -84,9 +86,17 @@ class Settings:
         return [agent.agent_id for agent in self.agents]
 
 
+_RUN: Final = {field.name for field in fields(Settings)}
+
+
 def defaults() -> Values:
     """Return what every option is when nobody sets it."""
     return {option.name: option.default for option in OPTIONS} | {"world": dict(WORLD_CONFIG)}
+
+
+def of_run(saved: Values) -> Values:
+    """Complete the settings of a run by the defaults of options that are newer than the run."""
+    return {option.name: option.default for option in OPTIONS} | saved
 
 
 def from_file(path: Path) -> Values:
@@ -169,7 +179,7 @@ def resolve(values: Values) -> Settings:
     _check_init(agents, world, values)
     if any(agent.mind == "recorded" for agent in agents) and not values["recording"]:
         raise SettingsError("recorded minds need a run to play: --recording runs/NAME")
-    plain: Values = {field.name: values.get(field.name) for field in fields(Settings)}
+    plain: Values = {option.name: values[option.name] for option in OPTIONS if option.name in _RUN}
     return Settings(**(plain | {"agents": agents, "world": world}))
 
 
@@ -177,10 +187,16 @@ def _agent(index: int, agent_id: str, own: Values, values: Values) -> AgentSetti
     """Work out one agent's settings: its own, else those of the run."""
     either: Values = {"mind": values["minds"]} | values | own
     options = {**values.get("options", {}), **own.get("options", {})}
+    _check_options(options)
     for key in ("temperature", "num_ctx", "num_predict"):
         if key in options:
             raise SettingsError(f"{key} is a setting of its own: write it outside the options")
         options[key] = either[key]
+    role = either.get("archetype")
+    if role is not None and role not in ARCHETYPES:
+        raise SettingsError(
+            f"agent {agent_id} has the archetype {role!r}: choose one of {', '.join(ARCHETYPES)}"
+        )
     return AgentSettings(
         agent_id=agent_id,
         mind=either["mind"],
@@ -188,9 +204,18 @@ def _agent(index: int, agent_id: str, own: Values, values: Values) -> AgentSetti
         persona=persona(index) if either["persona"] is None else either["persona"],
         options=options,
         think=either["think"],
-        archetype=either.get("archetype"),
+        archetype=role,
         balance=either.get("balance"),
     )
+
+
+def _check_options(options: Values) -> None:
+    """Refuse what no call can carry."""
+    for key, value in options.items():
+        try:
+            orjson.dumps({key: value})
+        except TypeError as error:
+            raise SettingsError(f"the option {key} is {value!r}: {error}") from None
 
 
 def _roster(text: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 httpx brings everything a client needs, but its own connection pool costs a millisecond and more of
 CPU a call when dozens are in flight. The orchestrator talks to a handful of servers that it knows,
-so this transport keeps idle connections on a stack and does nothing else. It also refuses answers
+so this transport keeps idle connections on stacks and does nothing else. It also refuses answers
 that are too large, before they fill the memory.
 """
 
@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final
 
 import httpx
 
 Header = tuple[bytes, bytes]
+
+_Place = tuple[str, str, int]
+"""scheme, host, port"""
 
 MAX_HEAD_BYTES: Final = 65_536
 
@@ -134,8 +138,13 @@ def _head(request: httpx.Request) -> bytes:
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
+def _place(url: httpx.URL) -> _Place:
+    """Tell where the server of an address is: answers may redirect to another one."""
+    return url.scheme, url.host, url.port or (443 if url.scheme == "https" else 80)
+
+
 class StreamTransport(httpx.AsyncBaseTransport):
-    """Keeps connections to one server and sends requests over them.
+    """Keeps connections to a few servers and sends requests over them.
 
     How many requests are in flight is the caller's business; every one has a connection of its own.
 
@@ -147,13 +156,15 @@ class StreamTransport(httpx.AsyncBaseTransport):
     def __init__(self, *, max_answer_bytes: int, connect_seconds: float = 5.0) -> None:
         self._limit = max_answer_bytes
         self._connect_seconds = connect_seconds
-        self._idle: list[_Connection] = []
+        self._idle: defaultdict[_Place, list[_Connection]] = defaultdict(list)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and read the whole answer.  Raises httpx.TransportError."""
         head, body = _head(request), await request.aread()
+        place = _place(request.url)
+        idle = self._idle[place]
         while True:
-            connection = self._idle.pop() if self._idle else await self._connect(request.url)
+            connection = idle.pop() if idle else await self._connect(*place)
             try:
                 response, keep = await connection.exchange(head, body, self._limit)
             except _Stale:
@@ -166,28 +177,25 @@ class StreamTransport(httpx.AsyncBaseTransport):
                 connection.close()  # cancelled in the middle: what comes next on it is not ours
                 raise
             if keep:
-                self._idle.append(connection)
+                idle.append(connection)
             else:
                 connection.close()
             return response
 
-    async def _connect(self, url: httpx.URL) -> _Connection:
-        secure = url.scheme == "https"
-        context = ssl.create_default_context() if secure else None
-        port = url.port or (443 if secure else 80)
+    async def _connect(self, scheme: str, host: str, port: int) -> _Connection:
+        context = ssl.create_default_context() if scheme == "https" else None
         try:
             async with asyncio.timeout(self._connect_seconds):
                 return _Connection(
-                    *await asyncio.open_connection(
-                        url.host, port, limit=MAX_HEAD_BYTES, ssl=context
-                    )
+                    *await asyncio.open_connection(host, port, limit=MAX_HEAD_BYTES, ssl=context)
                 )
         except TimeoutError:
-            raise httpx.ConnectTimeout(f"no connection to {url.host}:{port}") from None
+            raise httpx.ConnectTimeout(f"no connection to {host}:{port}") from None
         except OSError as error:
-            raise httpx.ConnectError(f"no connection to {url.host}:{port}: {error}") from error
+            raise httpx.ConnectError(f"no connection to {host}:{port}: {error}") from error
 
     async def aclose(self) -> None:
         """Close the idle connections."""
-        while self._idle:
-            self._idle.pop().close()
+        for idle in self._idle.values():
+            while idle:
+                idle.pop().close()

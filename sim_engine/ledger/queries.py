@@ -151,7 +151,7 @@ def receipts_of(connection: Connection, turn: int, agent: str) -> list[dict[str,
 
 
 def request_of_turn(connection: Connection, turn: int) -> tuple[int, str] | None:
-    """Return (turn, request hash) of a sealed turn; None for genesis, which no such request made."""
+    """Return (turn, request hash) of a sealed turn; None for genesis, made by no such request."""
     t = tables.turns.c
     query = select(t.turn, t.request_hash).where(t.turn == turn, t.turn > 0)
     row = connection.execute(query).first()

@@ -18,7 +18,7 @@ from importlib import resources
 from string import Template
 from typing import Final
 
-from sim_orchestrator.context.possible import LABOURS_MAX
+from sim_orchestrator.context.possible import actions_max
 from sim_orchestrator.context.private import private_lines
 from sim_orchestrator.context.public import public_world
 from sim_orchestrator.context.survey import BPS
@@ -120,7 +120,7 @@ def _rules(config_items: tuple[tuple[str, int], ...]) -> str:
         _shares(config),
         **{key: str(value) for key, value in config.items()},
         commons=config["commons_per_agent"],
-        max_actions=LABOURS_MAX + 3,
+        max_actions=actions_max(config["action_points"]),
     )
 
 

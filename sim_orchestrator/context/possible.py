@@ -20,6 +20,12 @@ LABOUR_POINTS: Final = 2
 LABOURS_MAX: Final = 3
 """The most actions of two points that an answer is offered."""
 
+SPENDING_MAX: Final = 3
+"""The most actions of one point that an answer is offered."""
+
+FREE_MAX: Final = 2
+"""The most actions without points that it is offered: decisions on contracts and speech."""
+
 ARBITRATORS_MAX: Final = 3
 """The most agents that are offered as arbitrators: a schema names each of them many times."""
 
@@ -92,6 +98,14 @@ class Possible:
             for signature in self.signatures
             if not signature.hindrance and signature.cost <= self.spendable
         )
+
+
+def actions_max(points: int) -> int:
+    """Return the most actions that an answer is offered in a turn of so many action points."""
+    labours = range(min(points // LABOUR_POINTS, LABOURS_MAX) + 1)
+    return FREE_MAX + max(
+        works + min(points - works * LABOUR_POINTS, SPENDING_MAX) for works in labours
+    )
 
 
 def possible(observation: Observation) -> Possible:

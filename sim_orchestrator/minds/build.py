@@ -10,8 +10,7 @@ from typing import Final
 from sim_orchestrator.local_model import running_server
 from sim_orchestrator.minds.base import Minds
 from sim_orchestrator.minds.recorded import RecordedMind, Recording, load_recording
-from sim_orchestrator.minds.scripted import ARCHETYPES, ScriptedMind, archetype
-from sim_orchestrator.options import SettingsError
+from sim_orchestrator.minds.scripted import ScriptedMind, archetype
 from sim_orchestrator.settings import AgentSettings, Settings
 
 OLLAMA_HINT: Final = (
@@ -34,7 +33,6 @@ async def build_minds(
 
     Raises:
         ModelsUnavailable: a host is not there or lacks a model.
-        SettingsError: an agent has an archetype that does not exist.
         TranscriptError: the recording can not be read.
     """
     minds = Minds()
@@ -46,13 +44,7 @@ async def build_minds(
     for place, agent in enumerate(settings.agents):
         if agent.mind != "scripted":
             continue
-        role = agent.archetype or archetype(place)
-        if role not in ARCHETYPES:
-            raise SettingsError(
-                f"agent {agent.agent_id} has the archetype {role!r}: "
-                f"choose one of {', '.join(ARCHETYPES)}"
-            )
-        minds.by_agent[agent.agent_id] = ScriptedMind(role, seed)
+        minds.by_agent[agent.agent_id] = ScriptedMind(agent.archetype or archetype(place), seed)
     if "recorded" in groups:
         recording: Recording = load_recording(Path(settings.recording or ""))
         for agent in groups["recorded"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -54,10 +55,14 @@ class Client(ollama.AsyncClient):
     of tens of thousands of bytes that takes longer than everything else that a call costs us.
     """
 
-    async def ask(self, request: Mapping[str, Any]) -> ollama.ChatResponse:
-        """Send ``POST /api/chat`` as ``chat`` does; raises what ``chat`` raises."""
+    async def ask(self, encoded: bytes) -> ollama.ChatResponse:
+        """Send ``POST /api/chat`` as ``chat`` does; raises what ``chat`` raises.
+
+        Args:
+            encoded: the request as JSON.
+        """
         response = await self._request_raw(  # type: ignore[no-untyped-call]
-            "POST", "/api/chat", content=orjson.dumps(request)
+            "POST", "/api/chat", content=encoded
         )
         return ollama.ChatResponse(**response.json())
 
@@ -199,22 +204,24 @@ class HostPool:
             seconds: how long it may take, waiting included.
             too_late: the reason to give when that time is over.
         """
-        request = {
-            "model": model,
-            "messages": messages,
-            "stream": False,
-            "think": think,
-            "format": schema,
-            "options": options,
-        }
+        request = orjson.dumps(
+            {
+                "model": model,
+                "messages": messages,
+                "stream": False,
+                "think": think,
+                "format": schema,
+                "options": options,
+            }
+        )
         trouble = ""
         try:
             async with asyncio.timeout(seconds):
-                for attempt in range(10**6):
+                for attempt in itertools.count():
                     each = self._least_busy(model)
                     if each is None:
                         return NoAnswer(trouble or f"no host has the model {model} any more")
-                    found = await self._call(each, request)
+                    found = await self._call(each, model, request)
                     if not isinstance(found, _Trouble):
                         return found
                     trouble = found.reason
@@ -225,8 +232,8 @@ class HostPool:
                     if len(self.hosts) == 1 or all(self._is_away(other) for other in self.hosts):
                         await asyncio.sleep(pause)
         except TimeoutError:
-            return NoAnswer(f"{too_late} ({trouble})" if trouble else too_late)
-        return NoAnswer(trouble)
+            pass
+        return NoAnswer(f"{too_late} ({trouble})" if trouble else too_late)
 
     def _is_away(self, each: Host) -> bool:
         return each.away_until > time.monotonic()
@@ -235,7 +242,7 @@ class HostPool:
         able = [each for each in self.hosts if model in each.models]
         return min(able, key=lambda each: (self._is_away(each), each.in_flight), default=None)
 
-    async def _call(self, each: Host, request: Mapping[str, Any]) -> Answer | NoAnswer | _Trouble:
+    async def _call(self, each: Host, model: str, request: bytes) -> Answer | NoAnswer | _Trouble:
         each.in_flight += 1
         try:
             response = await each.client.ask(request)
@@ -244,7 +251,7 @@ class HostPool:
         except (ConnectionError, httpx.HTTPError) as error:
             return _Trouble(f"{each.url}: {error}", fault=False)
         except ollama.ResponseError as error:
-            return self._refused(each, request["model"], error)
+            return self._refused(each, model, error)
         except _UNREADABLE as error:
             return NoAnswer(f"{each.url} sent no answer of Ollama's: {str(error)[:200]}")
         finally:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -63,6 +64,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 @pytest.fixture(autouse=True)
 def _bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Run in an empty directory, with nothing set from outside."""
-    for name in ("OLLAMA_HOST", "ENGINE_URL", "SIM_OPERATOR_KEY", "OLLAMA_API_KEY"):
-        monkeypatch.delenv(name, raising=False)
+    for name in list(os.environ):
+        if name.startswith(("SIM_", "OLLAMA_")) or name == "ENGINE_URL":
+            monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)

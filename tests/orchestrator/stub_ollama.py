@@ -30,6 +30,7 @@ class Http:
     status: int
     body: bytes
     chunked: bool = False
+    location: str = ""
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,9 @@ class StubOllama:
             await asyncio.sleep(reply.after_seconds)
             return await _send(writer, 200, chat_body(request["model"], reply))
         if isinstance(reply, Http):
-            return await _send(writer, reply.status, reply.body, chunked=reply.chunked)
+            return await _send(
+                writer, reply.status, reply.body, chunked=reply.chunked, location=reply.location
+            )
         if isinstance(reply, Drop):
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"[: reply.after_bytes])
             await writer.drain()
@@ -200,9 +203,16 @@ def chat_body(model: str, reply: Say) -> bytes:
 
 
 async def _send(
-    writer: asyncio.StreamWriter, status: int, body: bytes, *, chunked: bool = False
+    writer: asyncio.StreamWriter,
+    status: int,
+    body: bytes,
+    *,
+    chunked: bool = False,
+    location: str = "",
 ) -> bool:
     head = f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\n"
+    if location:
+        head += f"Location: {location}\r\n"
     if chunked:
         writer.write(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode())
         for start in range(0, len(body), 7):

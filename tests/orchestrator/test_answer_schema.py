@@ -16,6 +16,7 @@ from jsonschema import Draft202012Validator
 from sim_engine.engine import Engine
 from sim_engine.types.requests import ACTIONS_ADAPTER
 from sim_orchestrator.answer_schema import answer_schema
+from sim_orchestrator.context import build_messages
 from sim_orchestrator.minds.base import CallRecord, Decision, Observation
 from sim_orchestrator.observer import Observer
 from tests.orchestrator.observations import agent, observation
@@ -52,6 +53,16 @@ def offered(seen: Observation) -> set[str]:
     dice = random.Random(1)
     answers = (SchemaDice(schema, dice).answer() for _ in range(800))
     return {action["type"] for answer in answers for action in answer["actions"]}
+
+
+@pytest.mark.parametrize("points", [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 100])
+def test_the_prompt_names_the_most_actions_that_are_offered(points: int):
+    seen = fixed_world()
+    seen = dataclasses.replace(seen, config={**seen.config, "action_points": points})
+    sequences = answer_schema(seen)["properties"]["actions"]["anyOf"]
+    longest = max(len(sequence["prefixItems"]) for sequence in sequences)
+    rules = build_messages(seen, budget_tokens=8_000)[0]["content"]
+    assert f"up to {longest} actions" in rules
 
 
 def me(**changes: Any) -> dict[str, Any]:

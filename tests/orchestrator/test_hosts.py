@@ -198,6 +198,15 @@ def test_a_model_that_vanishes_is_a_failure():
     assert "answered 404: model not found" in found.reason
 
 
+def test_a_redirection_is_followed_to_another_server():
+    with behaving(lambda request, number: Say("there")) as there:
+        moved = Http(308, b"", location=f"{there.url}/api/chat")
+        with behaving(lambda request, number: moved) as here:
+            answers = ask(here, calls=3)
+            assert [len(here.requests), len(there.requests)] == [3, 3]
+    assert [found.text for found in answers if isinstance(found, Answer)] == ["there"] * 3
+
+
 def test_lone_surrogates_do_not_get_through():
     with behaving(lambda request, number: Say("a\ud800b")) as stub:
         (found,) = ask(stub)

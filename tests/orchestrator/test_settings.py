@@ -15,6 +15,7 @@ from sim_orchestrator.settings import (
     from_file,
     init_body,
     merge,
+    of_run,
     pairs,
     resolve,
 )
@@ -103,6 +104,14 @@ def test_agents_without_a_persona_differ_and_an_empty_one_is_kept():
     assert {agent.persona for agent in settled({"persona": ""}).agents} == {""}
 
 
+def test_a_run_that_is_older_than_an_option_goes_on_with_its_default():
+    saved = merge(defaults(), {"turns": 9, "world": {"tuition": 7}})
+    del saved["patience"]
+    assert resolve(of_run(saved)).patience == defaults()["patience"]
+    assert resolve(of_run(saved)).turns == 9
+    assert resolve(of_run(saved)).world == saved["world"]
+
+
 def test_a_roster_can_be_named(tmp_path):
     assert settled({"agents": "ann, bob"}).agent_ids == ["ann", "bob"]
     path = run_file(tmp_path, '[[agent]]\nid = "ann"\n[[agent]]\nid = "bob"\n')
@@ -142,6 +151,8 @@ def test_hosts_and_engine_have_the_names_other_tools_use():
         ("[[agent]]\nid = 'a'\nbalance = -5", "the engine would refuse -5"),
         ("agents = ['a', 'a']", "'a' is named twice"),
         ("[options]\nnum_ctx = 4096", "num_ctx is a setting of its own"),
+        (f"[options]\nseed = 1{'0' * 30}", "the option seed is 1000.*64-bit"),
+        ("[[agent]]\nid = 'a'\narchetype = 'pirate'", "archetype 'pirate': choose one of worker"),
         ("agents = 0", "from 1 to 100000"),
         ("agents = []", "the engine would refuse"),
     ],
