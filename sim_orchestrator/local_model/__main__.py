@@ -19,7 +19,7 @@ from sim_orchestrator.local_model.process import ready_line
 from sim_orchestrator.local_model.queue import Queue
 
 CONTEXT_TOKENS = 8192
-"""The context where none is asked for, if the model was trained for as much."""
+"""The most context where none is asked for."""
 
 _MISUSE = 2
 
@@ -59,11 +59,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--threads", type=_count, default=1, help="threads that compute (%(default)s)"
     )
-    parser.add_argument(
+    context = parser.add_mutually_exclusive_group()
+    context.add_argument(
         "--context",
         type=_count,
         metavar="TOKENS",
-        help=f"prompt and answer together (default: {CONTEXT_TOKENS}, or what the model knows)",
+        help="prompt and answer together; more than the model was trained for is refused",
+    )
+    context.add_argument(
+        "--context-most",
+        type=_count,
+        default=CONTEXT_TOKENS,
+        metavar="TOKENS",
+        help="the same, or what the model was trained for if that is less (%(default)s)",
     )
     parser.add_argument(
         "--slots", type=_count, default=1, help="requests computed at once (%(default)s)"
@@ -82,7 +90,8 @@ def _parser() -> argparse.ArgumentParser:
 async def _serve(options: argparse.Namespace) -> None:
     listener = _listen(options.host, options.port)
     model = open_model(options.model, options.name)
-    config = BackendConfig(options.threads, _context(model, options.context), options.slots)
+    context_tokens = _context(model, options.context, options.context_most)
+    config = BackendConfig(options.threads, context_tokens, options.slots)
     backend = await Backend.load(model, config)
     api = OllamaApi(backend, Queue(options.slots, options.queue))
     server = uvicorn.Server(
@@ -101,10 +110,10 @@ async def _serve(options: argparse.Namespace) -> None:
         await backend.aclose()
 
 
-def _context(model: ModelFile, asked_tokens: int | None) -> int:
+def _context(model: ModelFile, asked_tokens: int | None, most_tokens: int) -> int:
     trained_tokens = model.trained_context_tokens
     if asked_tokens is None:
-        return min(CONTEXT_TOKENS, trained_tokens or CONTEXT_TOKENS)
+        return min(most_tokens, trained_tokens or most_tokens)
     if trained_tokens is not None and asked_tokens > trained_tokens:
         raise LocalModelError(
             f"{model.path} was trained for a context of {trained_tokens} tokens: "

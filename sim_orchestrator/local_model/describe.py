@@ -47,6 +47,9 @@ def shown(backend: Backend, verbose: bool) -> dict[str, Any]:
                 for key, value in model.metadata.items()
                 if key not in left_out
             },
+            # Ollama makes a context as long as a call asks for; this server has the one that it was
+            # started with, and whoever asks how much fits means that.
+            model.context_key: backend.context_tokens,
         },
         "capabilities": ["completion", *(["thinking"] if backend.thinks else [])],
         "modified_at": timestamp(model.modified_at),

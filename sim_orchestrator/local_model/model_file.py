@@ -47,8 +47,13 @@ class ModelFile:
     @property
     def trained_context_tokens(self) -> int | None:
         """The longest context that the model was trained for, if the file says so."""
-        tokens = self.metadata.get(f"{self.architecture}.context_length")
+        tokens = self.metadata.get(self.context_key)
         return tokens if isinstance(tokens, int) else None
+
+    @property
+    def context_key(self) -> str:
+        """The key of the metadata that tells it."""
+        return f"{self.architecture}.context_length"
 
 
 def open_model(path: Path | None = None, name: str | None = None) -> ModelFile:

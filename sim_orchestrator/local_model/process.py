@@ -66,6 +66,7 @@ def start_local_model(
     model_file: str | Path | None = None,
     *,
     log_path: Path,
+    context_tokens: int | None = None,
     threads: int | None = None,
     slots: int | None = None,
 ) -> LocalModel:
@@ -74,13 +75,20 @@ def start_local_model(
     Args:
         model_file: A GGUF file; None is the default model.
         log_path: Where its standard error goes; it is appended to.
-        threads: Threads that compute; None leaves it to the server, as with the next.
+        context_tokens: The longest context that calls will ask for; a model that was trained for
+            less has that. None leaves it to the server, as with the next two.
+        threads: Threads that compute.
         slots: Requests computed at once.
 
     Raises:
         LocalModelError: It did not start; the text is its own reason.
     """
-    given = {"--model": model_file, "--threads": threads, "--slots": slots}
+    given = {
+        "--model": model_file,
+        "--context-most": context_tokens,
+        "--threads": threads,
+        "--slots": slots,
+    }
     command = [sys.executable, "-m", "sim_orchestrator.local_model", "--until-stdin-closes"]
     for flag, value in given.items():
         if value is not None:
@@ -107,18 +115,21 @@ def start_local_model(
 
 @asynccontextmanager
 async def running_server(
-    model_file: str | Path | None = None, *, log_path: Path
+    model_file: str | Path | None = None, *, log_path: Path, context_tokens: int
 ) -> AsyncIterator[LocalModel]:
     """Run a server for as long as the context lasts, without blocking the event loop.
 
     Args:
         model_file: A GGUF file; None is the default model.
         log_path: Where its standard error goes.
+        context_tokens: The longest context that calls will ask for.
 
     Raises:
         LocalModelError: It did not start; the text is its own reason.
     """
-    server = await asyncio.to_thread(start_local_model, model_file, log_path=log_path)
+    server = await asyncio.to_thread(
+        start_local_model, model_file, log_path=log_path, context_tokens=context_tokens
+    )
     try:
         yield server
     finally:

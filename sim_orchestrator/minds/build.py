@@ -70,8 +70,9 @@ async def _build_asking(
         minds.by_agent.update(found.by_agent)
         minds.models.update(found.models)
     if "local" in groups:
+        longest = max(agent.options["num_ctx"] for agent in groups["local"])
         server = await stack.enter_async_context(
-            running_server(settings.model_file, log_path=log_path)
+            running_server(settings.model_file, log_path=log_path, context_tokens=longest)
         )
         models = {agent.agent_id: server.model for agent in groups["local"]}
         found = await ask_models(groups["local"], models, [server.url], LOCAL_HINT, settings, stack)

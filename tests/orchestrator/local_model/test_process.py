@@ -159,13 +159,24 @@ def test_a_missing_wheel_is_told_with_the_command(monkeypatch: pytest.MonkeyPatc
 
 def test_the_server_ends_with_its_context(tmp_path: Path):
     async def use() -> tuple[int, str]:
-        async with running_server(log_path=tmp_path / "log") as server:
+        async with running_server(log_path=tmp_path / "log", context_tokens=9_000) as server:
             models = (await ollama.AsyncClient(host=server.url).list()).models
             return server.pid, str(models[0].model)
 
     pid, model = asyncio.run(use())
     assert model == DEFAULT_MODEL_NAME
     assert not is_running(pid)
+
+
+@pytest.mark.parametrize(("asked", "has"), [(1_024, 1_024), (100_000, 8_192)])
+def test_it_has_the_context_that_calls_need_as_far_as_the_model_knows_it(
+    tmp_path: Path, asked: int, has: int
+):
+    with start_local_model(log_path=tmp_path / "log", context_tokens=asked) as server:
+        client = ollama.Client(host=server.url)
+        assert client.ps().models[0].context_length == has
+        # What a client is told is what fits, though the model was trained for 8,192.
+        assert (client.show(server.model).modelinfo or {})["llama.context_length"] == has
 
 
 def test_it_ends_with_a_parent_that_is_killed(tmp_path: Path):
