@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
 from sim_engine import PROTOCOL_VERSION
@@ -272,17 +271,14 @@ class Engine(Observer):
         """Write the answer to ``/init``, which stays the same for the same request."""
         world = self._require_world()
         with self._store.reading() as connection:
-            turns = tables.turns.c
-            genesis = connection.execute(select(turns.turn_hash).where(turns.turn == 0))
-            blocks = tables.blocks.c
-            genesis_block = connection.execute(select(blocks.hash).where(blocks.turn == 0))
-            answer = {
-                "turn": 0,
-                "turn_hash": genesis.scalar_one(),
-                "genesis_hash": genesis_block.scalar_one(),
-                "agents": len(world.roster),
-                "config": config_view(world.config),
-            }
+            turn_hash, genesis_hash = queries.genesis(connection)
+        answer = {
+            "turn": 0,
+            "turn_hash": turn_hash,
+            "genesis_hash": genesis_hash,
+            "agents": len(world.roster),
+            "config": config_view(world.config),
+        }
         return orjson.dumps({**answer, "agent_keys": keys} if keys else answer)
 
     def _store_config(self) -> dict[str, str]:

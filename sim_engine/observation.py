@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from sim_engine import PROTOCOL_VERSION
 from sim_engine.errors import NotFound, NoWorld
-from sim_engine.ledger import queries
+from sim_engine.ledger import queries, rows
 from sim_engine.ledger.store import Store
 from sim_engine.rules import views
 from sim_engine.rules.contracts.information import buyer_of
@@ -111,20 +111,22 @@ class Observer:
     ) -> bytes:
         """List contracts in order of proposal; ``after`` is the number of the last one seen."""
         with self._reading() as (world, connection):
-            numbers = queries.contract_numbers(
+            limit = min(limit, PAGE_MAX)
+            found = queries.contracts(
                 connection,
                 status=status,
                 contract_type=contract_type,
                 agent=agent,
                 after=after,
-                limit=min(limit, PAGE_MAX),
+                limit=limit,
             )
             shown = [
-                self._contract_view(world, found, reader, operator=operator)
-                for number in numbers
-                if (found := self._contract(world, number)) is not None
+                self._contract_view(
+                    world, rows.read_contract(row, world.agents), reader, operator=operator
+                )
+                for row in found
             ]
-            last = numbers[-1] if len(numbers) == min(limit, PAGE_MAX) else None
+            last = found[-1]["number"] if len(found) == limit else None
             return orjson.dumps({"contracts": shown, "next_after": last})
 
     def speech(self, turn: int) -> bytes:
@@ -221,11 +223,11 @@ class Observer:
         self, connection: Connection, world: World, agent: Agent
     ) -> list[dict[str, str]]:
         """List the texts that the agent bought."""
-        found = (
-            self._contract(world, number)
-            for number in queries.bought_information(connection, agent.agent_id)
-        )
-        return [views.information_view(sale) for sale in found if sale and buyer_of(sale) is agent]
+        sales = [
+            rows.read_contract(row, world.agents)
+            for row in queries.information_sales(connection, agent.agent_id)
+        ]
+        return [views.information_view(sale) for sale in sales if buyer_of(sale) is agent]
 
 
 def config_view(config: Config) -> dict[str, Any]:

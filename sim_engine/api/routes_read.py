@@ -20,8 +20,8 @@ from sim_engine.api.parameters import (
 )
 from sim_engine.api.responses import json_answer
 from sim_engine.api.workers import workers_of
-from sim_engine.types.answers import BlockStatus, ContractStatus, ContractType
-from sim_engine.types.fields import MAX_AMOUNT
+from sim_engine.types.answers import BlockStatus
+from sim_engine.types.fields import MAX_AMOUNT, ContractStatus, ContractType
 
 router = APIRouter(tags=["reading"], dependencies=[Depends(known_parameters_only)])
 

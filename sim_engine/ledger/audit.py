@@ -19,7 +19,6 @@ from typing import Any, Final
 import orjson
 from sqlalchemy.exc import DBAPIError
 
-from sim_engine.collector import YOUNG_OBJECTS
 from sim_engine.ledger import tables
 from sim_engine.ledger.journal import HISTORY
 from sim_engine.ledger.pages import Pages, open_pages
@@ -36,6 +35,9 @@ DIFFERENCES_MAX: Final = 20
 
 ACCOUNTS_MIN: Final = 250
 """How many accounts are kept before those that hold nothing are forgotten."""
+
+YOUNG_OBJECTS: Final = 2_000_000
+"""How many objects may be made before the garbage collector looks at them: a turn leaves none."""
 
 Progress = Callable[[int, int], None]
 """Told (turns checked, turns in all)."""

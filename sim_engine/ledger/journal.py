@@ -63,7 +63,8 @@ class SealedTurn:
     appended: dict[str, list[Row]]
     """Rows of history, by table."""
     agents: list[Row]
-    """Agents that the turn changed (see ``rows.agent_row``)."""
+    """Agents that the turn changed, as ``rows.agent_row`` writes them; at genesis all of them, as
+    ``rows.new_agent_row`` does."""
     cores: list[Row]
     contracts: list[Row]
     taken: list[int]

@@ -74,7 +74,10 @@ def top_core_bps(cores: Sequence[Core]) -> int:
 
 
 def _wealth(roster: Iterable[Agent]) -> list[int]:
-    """Count the tokens of each agent, whatever account they are in; debt counts as none."""
+    """Count the tokens of each agent, liquid, staked or unbonding; debt counts as none.
+
+    What is in escrow belongs to its contract until that ends.
+    """
     owned = [a.liquid.balance + a.stake.balance + a.unbonding.balance for a in roster]
     return [tokens if tokens > 0 else 0 for tokens in owned]
 

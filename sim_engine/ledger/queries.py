@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, Table, literal, or_, select, tuple_, union
+from sqlalchemy import Connection, RowMapping, Select, Table, literal, or_, select, tuple_, union
 
 from sim_engine.ledger import rows, tables
 from sim_engine.rules.views import supply_view
@@ -44,6 +44,14 @@ def answer(turn: dict[str, Any], actions: Iterable[Any], blocks: Iterable[Any]) 
     }
 
 
+def genesis(connection: Connection) -> tuple[str, str]:
+    """Return the turn_hash of the genesis and the hash of its block."""
+    turns, blocks = tables.turns.c, tables.blocks.c
+    sealed = connection.execute(select(turns.turn_hash).where(turns.turn == 0))
+    block = connection.execute(select(blocks.hash).where(blocks.turn == 0))
+    return sealed.scalar_one(), block.scalar_one()
+
+
 def block_view(row: Any) -> dict[str, Any]:
     """Show a block from its row."""
     return {**_block_of_turn(row), "turn": row[5]}
@@ -79,7 +87,7 @@ def block(connection: Connection, block_hash: str) -> dict[str, Any] | None:
     return None if row is None else block_view(row)
 
 
-def contract_numbers(
+def contracts(
     connection: Connection,
     *,
     status: str | None,
@@ -87,10 +95,10 @@ def contract_numbers(
     agent: str | None,
     after: int,
     limit: int,
-) -> list[int]:
-    """List the numbers of contracts above ``after``, ascending."""
+) -> Sequence[RowMapping]:
+    """List whole rows of the contracts above the number ``after``, ascending."""
     c = tables.contracts.c
-    query = select(c.number).where(c.number > after)
+    query = select(tables.contracts).where(c.number > after)
     if status is not None:
         query = query.where(c.status == status)
     if contract_type is not None:
@@ -99,18 +107,18 @@ def contract_numbers(
         # Ids hold no quotation mark, so that a quoted one is found in a list of members only whole.
         member = c.members.contains(f'"{agent}"', autoescape=True)
         query = query.where(or_(c.arbitrator == agent, member))
-    found = connection.execute(query.order_by(c.number).limit(limit))
-    return [number for (number,) in found]
+    return connection.execute(query.order_by(c.number).limit(limit)).mappings().all()
 
 
-def bought_information(connection: Connection, agent: str) -> list[int]:
-    """List the numbers of the activated information sales in which the agent is a party."""
+def information_sales(connection: Connection, agent: str) -> Sequence[RowMapping]:
+    """List whole rows of the activated information sales in which the agent is a party."""
     c = tables.contracts.c
     # Written out, as SQLite does not choose a partial index for a value that it is told later.
     sale = c.contract_type == literal("information_sale", literal_execute=True)
     activated = select(c.number).where(sale, c.activated_turn.is_not(None))
     found = union(activated.where(c.proposer == agent), activated.where(c.counterparty == agent))
-    return sorted(number for (number,) in connection.execute(found))
+    query = select(tables.contracts).where(c.number.in_(found)).order_by(c.number)
+    return connection.execute(query).mappings().all()
 
 
 def entries(

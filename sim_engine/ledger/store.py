@@ -17,7 +17,7 @@ from sim_engine.ledger import rows, tables
 from sim_engine.ledger.journal import SealedTurn
 from sim_engine.ledger.rows import Row
 from sim_engine.rules.invariants import check_conservation
-from sim_engine.rules.state import Agent, Block, Contract, Core, World
+from sim_engine.rules.state import OPEN_STATUSES, Agent, Block, Contract, Core, World
 from sim_engine.types.config import Config
 
 BUSY_TIMEOUT_S: Final = 5
@@ -182,11 +182,10 @@ class Store:
             world.cores.append(Core(row.core_id, owner))
 
     def _load_contracts(self, world: World) -> None:
-        open_statuses = ("proposed", "active", "disputed")
         contracts = tables.contracts
         query = (
             select(contracts)
-            .where(contracts.c.status.in_(open_statuses))
+            .where(contracts.c.status.in_(OPEN_STATUSES))
             .order_by(contracts.c.number)
         )
         for row in self.connection.execute(query).mappings():

@@ -11,13 +11,8 @@ from sim_engine.rules import numbers
 from sim_engine.rules.books import Account, Books
 from sim_engine.rules.rejections import Rejected, RejectionCode
 from sim_engine.types.config import Config
-from sim_engine.types.fields import BlockKind, Settlement
+from sim_engine.types.fields import BlockKind, ContractStatus, ContractType, Party, Settlement
 from sim_engine.types.terms import PoolTerms, Terms
-
-ContractType = Literal["loan", "forward", "service", "insurance", "information_sale", "pool"]
-ContractStatus = Literal[
-    "proposed", "active", "disputed", "settled", "defaulted", "ruled", "lapsed", "expired"
-]
 
 OPEN_STATUSES: Final[frozenset[ContractStatus]] = frozenset({"proposed", "active", "disputed"})
 """The statuses of a contract that has not ended.  (rules §10)"""
@@ -173,15 +168,9 @@ class Contract:
         """Tell whether the contract has not ended."""
         return self.status in OPEN_STATUSES
 
-    def party(self, role: str) -> Agent:
-        """Return the agent in the role ``proposer``, ``counterparty`` or ``arbitrator``."""
-        match role:
-            case "proposer":
-                return self.proposer
-            case "counterparty":
-                return self.counterparty
-            case _:
-                return self.arbitrator
+    def party(self, role: Party) -> Agent:
+        """Return the party in a role."""
+        return self.proposer if role == "proposer" else self.counterparty
 
     def other(self, party: Agent) -> Agent:
         """Return the other of the two parties."""

@@ -13,7 +13,16 @@ from typing_extensions import TypedDict
 
 from sim_engine.types.conditions import ActionType
 from sim_engine.types.config import Config
-from sim_engine.types.fields import MAX_AMOUNT, BlockKind, Party, Positive, Ruling, Settlement
+from sim_engine.types.fields import (
+    MAX_AMOUNT,
+    BlockKind,
+    ContractStatus,
+    ContractType,
+    Party,
+    Positive,
+    Ruling,
+    Settlement,
+)
 from sim_engine.types.requests import AgentId
 from sim_engine.types.terms import (
     ForwardTerms,
@@ -28,10 +37,6 @@ Balance = Annotated[int, Field(ge=-MAX_AMOUNT, le=MAX_AMOUNT)]
 BasisPoints = Annotated[int, Field(ge=0)]
 Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 ContractId = Annotated[str, Field(pattern="^c[1-9][0-9]*$")]
-ContractType = Literal["loan", "forward", "service", "insurance", "information_sale", "pool"]
-ContractStatus = Literal[
-    "proposed", "active", "disputed", "settled", "defaulted", "ruled", "lapsed", "expired"
-]
 BlockStatus = Literal["canonical", "orphaned"]
 RejectionCode = Literal[
     "action_points_exhausted",

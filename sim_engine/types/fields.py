@@ -17,7 +17,7 @@ MAX_AMOUNT: Final = 2**53 - 1
 """The largest amount: the last integer that every JSON reader holds exactly.  (rules §1)"""
 
 MAX_OUTPUT_TOKENS: Final = 10**9
-"""The most tokens that one submission may report.  (rules §14)"""
+"""The most tokens that one submission may report: far above what any model writes in a turn."""
 
 AGENT_ID_PATTERN: Final = r"^[A-Za-z0-9_.-]{1,64}$"
 
@@ -33,6 +33,10 @@ Party = Literal["proposer", "counterparty"]
 Role = Literal["proposer", "counterparty", "arbitrator"]
 Ruling = Literal["proposer", "counterparty", "split"]
 BlockKind = Literal["mine", "stake", "burn"]
+ContractType = Literal["loan", "forward", "service", "insurance", "information_sale", "pool"]
+ContractStatus = Literal[
+    "proposed", "active", "disputed", "settled", "defaulted", "ruled", "lapsed", "expired"
+]
 
 
 class Omittable:

@@ -6,7 +6,8 @@ from sim_engine.rules.books import Account, Reason
 from sim_engine.rules.in_hand import Turn
 from sim_engine.rules.numbers import portion
 from sim_engine.rules.rejections import InvariantViolation
-from sim_engine.rules.state import Agent, Contract, ContractStatus, World
+from sim_engine.rules.state import Agent, Contract, World
+from sim_engine.types.fields import ContractStatus
 
 
 def pay(turn: Turn, contract: Contract, to: Agent, amount: int, reason: str) -> None:

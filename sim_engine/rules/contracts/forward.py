@@ -17,7 +17,9 @@ class Forward(ContractKind[ForwardTerms]):
 
     terms_type = ForwardTerms
 
-    def check_terms(self, world: World, proposal: Proposal, terms: ForwardTerms) -> None:
+    def check_terms(
+        self, world: World, proposer: Agent, proposal: Proposal, terms: ForwardTerms
+    ) -> None:
         """Reject a core that does not exist."""
         if isinstance(terms.asset, CoreAsset):
             require_core(world, terms.asset.core_id)

@@ -7,7 +7,7 @@ from sim_engine.rules.contracts import endings
 from sim_engine.rules.contracts.kind import Promise, check_condition
 from sim_engine.rules.contracts.service import check_promise_texts
 from sim_engine.rules.in_hand import Turn
-from sim_engine.rules.state import Contract, World
+from sim_engine.rules.state import Agent, Contract, World
 from sim_engine.types.actions import Proposal
 from sim_engine.types.conditions import Condition
 from sim_engine.types.fields import Party
@@ -24,7 +24,9 @@ class Insurance(Promise[InsuranceTerms]):
         """Reject a description, or a text to be spoken, that is too long."""
         check_promise_texts(world, terms.description, terms.condition)
 
-    def check_terms(self, world: World, proposal: Proposal, terms: InsuranceTerms) -> None:
+    def check_terms(
+        self, world: World, proposer: Agent, proposal: Proposal, terms: InsuranceTerms
+    ) -> None:
         """Reject a condition that does not go with the settlement."""
         check_condition(proposal, terms.condition)
 

@@ -33,7 +33,7 @@ class ContractKind(ABC, Generic[T]):
     def check_texts(self, world: World, terms: T) -> None:
         """Reject texts that are too long."""
 
-    def check_terms(self, world: World, proposal: Proposal, terms: T) -> None:
+    def check_terms(self, world: World, proposer: Agent, proposal: Proposal, terms: T) -> None:
         """Reject terms that the config or this type forbids."""
 
     def condition(self, terms: T) -> Condition | None:

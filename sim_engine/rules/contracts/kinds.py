@@ -11,7 +11,8 @@ from sim_engine.rules.contracts.kind import ContractKind, Promise
 from sim_engine.rules.contracts.loan import Loan
 from sim_engine.rules.contracts.pool import Pool
 from sim_engine.rules.contracts.service import Service
-from sim_engine.rules.state import Contract, ContractType
+from sim_engine.rules.state import Contract
+from sim_engine.types.fields import ContractType
 
 # Each kind takes the terms of its own type, which the type of a dictionary can not say.
 KINDS: Final[dict[ContractType, ContractKind[Any]]] = {

@@ -8,7 +8,7 @@ from sim_engine.rules.contracts import endings
 from sim_engine.rules.contracts.attestation import advance_attested, require_party
 from sim_engine.rules.contracts.conditions import check_names, check_numbers
 from sim_engine.rules.contracts.kinds import KINDS, kind_of
-from sim_engine.rules.contracts.pool import Pool, require_no_other_pool
+from sim_engine.rules.contracts.pool import require_no_other_pool
 from sim_engine.rules.in_hand import Turn
 from sim_engine.rules.rejections import Rejected, RejectionCode
 from sim_engine.rules.state import IN_ROSTER_ORDER, Agent, Contract, World
@@ -146,9 +146,7 @@ def _check_terms(world: World, proposer: Agent, action: AnyProposal) -> None:
             RejectionCode.INVALID_TERMS,
             f"a {action.contract_type} settles {' or '.join(sorted(kind.settlements))} only",
         )
-    kind.check_terms(world, action, action.terms)
-    if isinstance(kind, Pool) and isinstance(action.terms, PoolTerms):
-        kind.check_members(proposer, action.terms)
+    kind.check_terms(world, proposer, action, action.terms)
     least = world.config.min_arbitrator_collateral
     if (
         action.settlement != "automatic"

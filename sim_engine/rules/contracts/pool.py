@@ -19,7 +19,9 @@ class Pool(ContractKind[PoolTerms]):
 
     terms_type = PoolTerms
 
-    def check_terms(self, world: World, proposal: Proposal, terms: PoolTerms) -> None:
+    def check_terms(
+        self, world: World, proposer: Agent, proposal: Proposal, terms: PoolTerms
+    ) -> None:
         """Reject what a pool can not have."""
         assert isinstance(proposal, ProposePool)
         invalid = RejectionCode.INVALID_TERMS
@@ -38,8 +40,9 @@ class Pool(ContractKind[PoolTerms]):
                 invalid,
                 "the counterparty of a pool is the first of its members; name that one or none",
             )
+        self._check_members(proposer, terms)
 
-    def check_members(self, proposer: Agent, terms: PoolTerms) -> None:
+    def _check_members(self, proposer: Agent, terms: PoolTerms) -> None:
         """Reject a member that is there twice, and a split that does not fit the members.
 
         The proposer is a member by proposing, so that naming it among ``members`` is naming it

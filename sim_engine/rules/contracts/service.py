@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sim_engine.rules.actions.checks import require_text
 from sim_engine.rules.contracts.kind import Promise, check_condition
-from sim_engine.rules.state import Contract, World
+from sim_engine.rules.state import Agent, Contract, World
 from sim_engine.types.actions import Proposal
 from sim_engine.types.conditions import Condition, Spoke
 from sim_engine.types.fields import Party
@@ -20,7 +20,9 @@ class Service(Promise[ServiceTerms]):
         """Reject a description, or a text to be spoken, that is too long."""
         check_promise_texts(world, terms.description, terms.condition)
 
-    def check_terms(self, world: World, proposal: Proposal, terms: ServiceTerms) -> None:
+    def check_terms(
+        self, world: World, proposer: Agent, proposal: Proposal, terms: ServiceTerms
+    ) -> None:
         """Reject a condition that does not go with the settlement."""
         check_condition(proposal, terms.condition)
 
