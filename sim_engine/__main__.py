@@ -16,8 +16,14 @@ from sim_engine.ledger.audit import Progress, verify_hashes
 from sim_engine.ledger.export import MissingExtra, export
 from sim_engine.ledger.migrate import MigrationFailed, migrate
 from sim_engine.ledger.replay import verify
-from sim_engine.ledger.store import DatabaseInUse, ForeignDatabase
-from sim_engine.settings import Settings, SettingsError, add_flags, read_settings
+from sim_engine.ledger.store import (
+    DatabaseInUse,
+    ForeignDatabase,
+    LedgerUnavailable,
+    reaching,
+    using,
+)
+from sim_engine.settings import SettingsError, add_flags, read_settings
 
 WRONG_USE: Final = 2
 """Exit status: nothing was done, as something outside the engine has to be mended first."""
@@ -47,6 +53,7 @@ OUTSIDE: Final = (
     Unusable,
     DatabaseInUse,
     ForeignDatabase,
+    LedgerUnavailable,
     MigrationFailed,
     MissingExtra,
 )
@@ -148,7 +155,8 @@ def _serve(flags: argparse.Namespace) -> int:
             f"can not listen on {settings.host}:{settings.port} ({error.strerror}); "
             "choose another address with HOST and PORT"
         ) from None
-    engine = _open(settings, own_process=True)
+    with using(settings.db_path):
+        engine = Engine.open(settings.db_path, own_process=True)
     serve(create_app(settings, engine=engine), sockets)
     return 0
 
@@ -156,9 +164,11 @@ def _serve(flags: argparse.Namespace) -> int:
 def _init(flags: argparse.Namespace) -> int:
     settings = read_settings(flags)
     body = _read(flags.world)
-    engine = _open(settings)
+    with using(settings.db_path):
+        engine = Engine.open(settings.db_path)
     try:
-        answer = engine.init(body)
+        with using(settings.db_path):
+            answer = engine.init(body)
     except RequestError as refusal:
         print(f"sim-engine: {flags.world}: {refusal.detail}", file=sys.stderr)
         for one in refusal.errors or ():
@@ -234,10 +244,11 @@ def _migrate(flags: argparse.Namespace) -> int:
 def _ledger(flags: argparse.Namespace) -> Path:
     """Return the path of a ledger that exists."""
     path = read_settings(flags).db_path
-    if not path.is_file():
-        raise Unusable(f"there is no file {path}; name a ledger, or set DB_PATH")
-    if path.stat().st_size == 0:
-        raise Unusable(f"{path} is empty; name a ledger, or set DB_PATH")
+    with reaching(path):
+        if not path.is_file():
+            raise Unusable(f"there is no file {path}; name a ledger, or set DB_PATH")
+        if path.stat().st_size == 0:
+            raise Unusable(f"{path} is empty; name a ledger, or set DB_PATH")
     return path
 
 
@@ -248,15 +259,6 @@ def _read(name: str) -> bytes:
         return Path(name).read_bytes()
     except OSError as error:
         raise Unusable(f"can not read {name}: {error.strerror}") from None
-
-
-def _open(settings: Settings, *, own_process: bool = False) -> Engine:
-    try:
-        return Engine.open(settings.db_path, own_process=own_process)
-    except OSError as error:
-        raise Unusable(
-            f"can not open {settings.db_path} ({error.strerror}); name a file with DB_PATH"
-        ) from None
 
 
 if __name__ == "__main__":

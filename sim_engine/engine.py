@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import orjson
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, NoResultFound
 
 from sim_engine import PROTOCOL_VERSION
 from sim_engine.collector import settle_garbage_collector
@@ -35,7 +35,7 @@ from sim_engine.evidence import write_evidence
 from sim_engine.intake import parse, take_in
 from sim_engine.ledger import queries, rows, tables
 from sim_engine.ledger.journal import Intake, write_up, write_up_genesis
-from sim_engine.ledger.store import Store
+from sim_engine.ledger.store import LedgerUnavailable, Store
 from sim_engine.observation import Observer, config_view
 from sim_engine.pending import PendingPool
 from sim_engine.rules.genesis import create_world
@@ -51,6 +51,16 @@ from sim_engine.types.requests import (
     NewAgent,
     TurnRequest,
 )
+
+UNREADABLE: Final = (
+    DBAPIError,
+    InvariantViolation,
+    LookupError,
+    NoResultFound,
+    TypeError,
+    ValueError,
+)
+"""What comes of reading a ledger whose rows no engine has written."""
 
 TURN_COLUMNS: Final = tuple(tables.turns.columns.keys())
 
@@ -105,7 +115,8 @@ class Engine(Observer):
 
         ``own_process`` says that this process has no other job, so that the garbage collector may
         be tuned for a world that lives as long as the process. Raises DatabaseInUse if another
-        engine has the file open, ForeignDatabase if it is not ours to write.
+        engine has the file open, ForeignDatabase if it is not ours to write, LedgerUnavailable if
+        the machine does not let it be written.
         """
         return cls(Store(db_path), own_process=own_process)
 
@@ -143,7 +154,8 @@ class Engine(Observer):
         with self._lock:
             world = self._require_world()
             intake = take_in(world, value, request, self._pool.waiting)
-            sealed = self._sealed_before(world, request, intake, idempotency_key)
+            with self._storage("this turn"):
+                sealed = self._sealed_before(world, request, intake, idempotency_key)
             if sealed is not None:
                 return TurnAnswer(self.stored_turn(sealed), replayed=True, summary={"turn": sealed})
             self._require_running()
@@ -163,9 +175,10 @@ class Engine(Observer):
             world = self._require_world()
             self._require_running()
             with self._storage():
+                self._store.require_file()
                 key = request.idempotency_key or idempotency_key
                 queued = self._pool.queue(world, request, value, key)
-            answer = {"agent_id": queued.agent_id, "ids": queued.ids, "for_turn": world.turn + 1}
+            answer = {"agent_id": queued.agent_id, "ids": queued.ids, "for_turn": queued.for_turn}
             return QueueAnswer(orjson.dumps(answer), queued.replayed)
 
     def agent_of_key(self, key: str) -> str | None:
@@ -310,10 +323,11 @@ class Engine(Observer):
         """Say of a ledger that can not be written that nothing was kept."""
         try:
             yield
-        except DBAPIError as error:
+        except (DBAPIError, LedgerUnavailable) as error:
+            why = error.orig if isinstance(error, DBAPIError) else error
             raise StorageFailed(
-                f"nothing of {what} was kept ({error.orig}); free the disk or the file and send"
-                " the same request again"
+                f"nothing of {what} was kept ({why}); free the disk or the file and send the same"
+                " request again"
             ) from error
 
     def _load_again(self) -> None:
@@ -327,8 +341,9 @@ class Engine(Observer):
                 key_hash[:KEY_INDEX_BYTES]: (key_hash, agent_id)
                 for agent_id, key_hash in self._store.agent_keys()
             }
-        except (DBAPIError, InvariantViolation) as failure:
-            self.halted = f"the ledger could not be read: {failure}"
+        except UNREADABLE as failure:
+            why = failure.orig if isinstance(failure, DBAPIError) else repr(failure)
+            self.halted = f"the ledger could not be read ({why}); `sim-engine verify` says where"
             return
         self._world = world
         self._sealed_turn = world.turn

@@ -32,6 +32,8 @@ class Queued:
 
     agent_id: str
     ids: list[int]
+    for_turn: int
+    """The turn that takes them, or took them."""
     replayed: bool
 
 
@@ -86,24 +88,25 @@ class PendingPool:
         if idempotency_key is not None:
             answered = self._answered(agent.agent_id, idempotency_key, request_hash)
             if answered is not None:
-                return Queued(agent.agent_id, answered, replayed=True)
+                return answered
         queued = sum(waiting.agent is agent for waiting in self._waiting)
         if queued + len(payloads) > QUEUED_MAX:
             raise QueueFull(
                 f"{agent.agent_id} has {queued} queued actions, the limit is {QUEUED_MAX};"
                 " wait for the next turn, which takes them"
             )
+        for_turn = world.turn + 1
         with writing(self._connection):
             ids = [self._store(agent.agent_id, payload) for payload in payloads]
             if idempotency_key is not None:
-                self._remember(agent.agent_id, idempotency_key, request_hash, ids, world.turn + 1)
+                self._remember(agent.agent_id, idempotency_key, request_hash, ids, for_turn)
         self._waiting += [
             Pending(pending_id, agent, action, payload)
             for pending_id, action, payload in zip(ids, request.actions, payloads, strict=True)
         ]
-        return Queued(agent.agent_id, ids, replayed=False)
+        return Queued(agent.agent_id, ids, for_turn, replayed=False)
 
-    def _answered(self, agent_id: str, key: str, request_hash: str) -> list[int] | None:
+    def _answered(self, agent_id: str, key: str, request_hash: str) -> Queued | None:
         requests = tables.pending_requests
         query = select(requests).where(
             requests.c.agent_id == agent_id, requests.c.idempotency_key == key
@@ -114,8 +117,7 @@ class PendingPool:
             return None
         if row.request_hash != request_hash:
             raise KeyReused("this idempotency key came with other actions before; use a new one")
-        ids: list[int] = rows.from_json(row.ids)
-        return ids
+        return Queued(agent_id, rows.from_json(row.ids), row.for_turn, replayed=True)
 
     def _store(self, agent_id: str, payload: str) -> int:
         statement = insert(tables.pending_actions).values(agent_id=agent_id, payload=payload)

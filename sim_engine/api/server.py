@@ -27,7 +27,8 @@ IDLE_SECONDS: Final = 30
 """How long a connection is kept open between two requests."""
 
 STALLED_SECONDS: Final = 60.0
-"""How long a client may take nothing of an answer that waits for it."""
+"""How long a client may take nothing of an answer that waits for it, or may go on sending a request
+that was answered."""
 
 GRACE_SECONDS: Final = 20
 """How long requests in hand may go on after a signal to stop; a turn always runs to its end."""
@@ -43,13 +44,15 @@ class GuardedProtocol(HttpToolsProtocol):
     """HTTP/1.1 for clients that may be slow, half open or hostile.
 
     uvicorn limits how long a connection may idle after an answer. This adds what it leaves open: a
-    client that connects and says nothing, one that sends a head without end, one that does not read
-    its answer, one that goes on sending after it was refused.
+    client that connects and says nothing, one that sends a head or a trailer without end, one that
+    does not read its answer, one that goes on sending after it was refused.
     """
 
     _deadline: asyncio.TimerHandle | None = None
     _in_head = True
     _head_bytes = 0
+    _after_chunk_head = False
+    _trailer_bytes = 0
     _unread = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -63,12 +66,36 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Count what belongs to a head that is not complete yet."""
+        """Count what belongs to a head or a trailer that is not complete yet."""
+        was_after_chunk_head = self._after_chunk_head
         super().data_received(data)
         if self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
                 self._refuse("head_too_large")
+        elif was_after_chunk_head and self._after_chunk_head:
+            # Nothing of it was body: the chunk is the last one, and this is the trailer.
+            self._trailer_bytes += len(data)
+            if self._trailer_bytes > HEAD_BYTES_MAX:
+                self.transport.abort()
+        if self._goes_on_after_its_answer() and self._deadline is None:
+            self._deadline = self.loop.call_later(STALLED_SECONDS, self.transport.abort)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take the fields of a head; those of a trailer mean nothing to anybody here."""
+        if self._in_head:
+            super().on_header(name, value)
+
+    def on_chunk_header(self) -> None:
+        """Expect the body of a chunk, or the trailer."""
+        self._after_chunk_head = True
+        self._trailer_bytes = 0
+
+    def on_message_complete(self) -> None:
+        """Be ready for the next request."""
+        self._after_chunk_head = False
+        self._relax()
+        super().on_message_complete()
 
     def on_message_begin(self) -> None:
         """Expect the rest of the head soon."""
@@ -87,6 +114,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Forget what belongs to a request that is answered, up to a limit."""
+        self._after_chunk_head = False
         if self.cycle.response_complete:
             self._unread += len(body)
             if self._unread > UNREAD_BYTES_MAX:
@@ -117,6 +145,11 @@ class GuardedProtocol(HttpToolsProtocol):
         )
         self.transport.write(head.encode() + content)
         self.transport.close()
+
+    def _goes_on_after_its_answer(self) -> bool:
+        """Tell whether a request that was answered is still being sent."""
+        cycle = self.cycle
+        return cycle is not None and bool(cycle.response_complete and cycle.more_body)
 
     def _expect_head(self) -> None:
         self._relax()

@@ -24,11 +24,19 @@ from sim_engine.ledger.journal import HISTORY
 from sim_engine.ledger.pages import Pages, open_pages
 from sim_engine.ledger.rows import Row, Values, to_json
 from sim_engine.ledger.seal import digest_rows, seal
+from sim_engine.ledger.store import ForeignDatabase, LedgerUnavailable, is_of_the_machine
+from sim_engine.ledger.structure import find_change
 
 GENESIS_PARTS: Final = ("config", "entries", "blocks", "agents", "cores", "turns")
 TURN_PARTS: Final = (*HISTORY, "agents", "cores", "contracts", "turns")
 HASHED_ONLY: Final = tuple(name for name in HISTORY if name != "entries")
 """The tables of history that are not added up."""
+
+STORED_TYPES: Final = frozenset({int, str, type(None)})
+"""What an engine stores in the tables that a seal covers."""
+
+GENESIS_TABLES: Final = ("config", "agents", "turns")
+"""Tables that hold nothing only where there is no world."""
 
 DIFFERENCES_MAX: Final = 20
 """How many differences are named before the search is over."""
@@ -86,6 +94,8 @@ class Broken(Exception):
 def noting(path: Path, report: Report) -> Iterator[None]:
     """Take what ends a verification into its report: a difference, or a file that is damaged.
 
+    Raises LedgerUnavailable if it is the machine that keeps the file from being read.
+
     Meanwhile the garbage collector runs rarely: it would take a third of the time, to find nothing.
     """
     thresholds = gc.get_threshold()
@@ -95,8 +105,13 @@ def noting(path: Path, report: Report) -> Iterator[None]:
     except Broken as broken:
         report.differences.append(broken.difference)
     except (sqlite3.DatabaseError, DBAPIError) as error:
-        said = str(error.orig if isinstance(error, DBAPIError) else error)
-        report.differences.append(Difference(path.name, "file", said, "a readable file"))
+        fault = error.orig if isinstance(error, DBAPIError) else error
+        if is_of_the_machine(fault):
+            raise LedgerUnavailable(f"{path} can not be read now: {fault}") from error
+        report.differences.append(Difference(path.name, "file", str(fault), "a readable file"))
+    except UnicodeDecodeError as error:
+        # So does the driver put it when SQLite tells of a damage and quotes what is there.
+        report.differences.append(Difference(path.name, "file", str(error), "a readable file"))
     finally:
         gc.set_threshold(*thresholds)
 
@@ -109,6 +124,7 @@ def verify_hashes(path: Path, progress: Progress) -> Report:
     """
     report = Report()
     with noting(path, report), open_pages(path) as pages:
+        check_structure(pages)
         sums = _check_chain(pages, report, progress)
         check_totals(pages, report)
         check_sums(pages, report, sums)
@@ -128,15 +144,26 @@ def compare(report: Report, table: str, stored: Sequence[Row], expected: Sequenc
 
 def key_of(table: str, row: Values) -> str:
     """Write the key of a row as ``column=value``."""
-    columns = tables.METADATA.tables[table].columns
-    named = dict(zip(columns.keys(), row, strict=True))
-    return ", ".join(
-        f"{column.name}={named[column.name]}" for column in columns if column.primary_key
-    )
+    named = dict(zip(_names(table), row, strict=True))
+    key = tables.METADATA.tables[table].primary_key
+    return ", ".join(shown_in_key(column.name, named[column.name]) for column in key)
+
+
+def shown_in_key(column: str, value: Any) -> str:
+    """Write a value of a key as ``column=value``, in one line whatever it is."""
+    plain = isinstance(value, str) and value.isprintable()
+    return f"{column}={value if plain else repr(value)}"
+
+
+def _names(table: str) -> list[str]:
+    return tables.METADATA.tables[table].columns.keys()
 
 
 def digest(table: str, found: Sequence[Row]) -> str:
     """Hash the rows of a table. Raises Broken for a value that no engine would have stored."""
+    for row in found:
+        if not {type(value) for value in row} <= STORED_TYPES:
+            raise Broken(Difference(table, key_of(table, row), row, "integers and texts"))
     try:
         return digest_rows(found)
     except TypeError:
@@ -164,18 +191,51 @@ def check_digests(turn: int, stored: Mapping[str, str], found: Mapping[str, str]
             )
 
 
+def check_structure(pages: Pages) -> None:
+    """Check that the tables are as they were made, and that there is a world. Raises Broken.
+
+    Raises ForeignDatabase for a ledger that no world was made in yet.
+    """
+    change = find_change(pages.select)
+    if change is not None:
+        raise Broken(Difference(change.table, change.what, change.stored, change.expected))
+    if not any(pages.number(f'SELECT count(*) FROM "{name}"') for name in GENESIS_TABLES):
+        raise ForeignDatabase("this ledger holds no world yet: POST /init makes one")
+
+
 def check_totals(pages: Pages, report: Report) -> None:
-    """Look for rows of history that belong to no turn. Raises Broken."""
+    """Look for rows of history that belong to no turn. Raises Broken.
+
+    Every turn has been looked at: there are no other rows if there are as many as were counted.
+    """
     last = pages.number("SELECT max(turn) FROM turns")
-    for table in ("turns", *HISTORY):
-        outside = pages.select(
-            f'SELECT * FROM "{table}" WHERE turn < 0 OR turn > ? OR turn IS NULL LIMIT 1', last
-        )
-        if outside:
-            raise Broken(Difference(table, key_of(table, outside[0]), outside[0], None))
-    lost = "SELECT * FROM turn_keys WHERE turn NOT BETWEEN 1 AND ? LIMIT 1"
-    for key, turn in pages.select(lost, last):
-        raise Broken(Difference("turn_keys", f"idempotency_key={key}", turn, f"1 … {last}"))
+    for table in HISTORY:
+        found = pages.number(f'SELECT count(*) FROM "{table}"')
+        if found != report.counts[table]:
+            _blame_a_turn(pages, table, last)
+            raise Broken(Difference(table, "number of rows", found, report.counts[table]))
+    _blame_a_turn(pages, "turns", last)
+    lost = "typeof(turn) <> 'integer' OR turn NOT BETWEEN 1 AND ?"
+    for key, turn in pages.select(f"SELECT * FROM turn_keys WHERE {lost} LIMIT 1", last):
+        key = shown_in_key("idempotency_key", key)
+        raise Broken(Difference("turn_keys", key, turn, f"1 … {last}"))
+
+
+def _blame_a_turn(pages: Pages, table: str, last: int) -> None:
+    """Find a row under a turn that was not looked at. Raises Broken for it, or for that turn."""
+    first = 0 if table in GENESIS_PARTS else 1
+    outside = pages.select(
+        f'SELECT * FROM "{table}"'
+        " WHERE typeof(turn) <> 'integer' OR turn < ? OR turn > ? ORDER BY turn LIMIT 1",
+        *(first, last),
+    )
+    for row in outside:
+        turn = dict(zip(_names(table), row, strict=True))["turn"]
+        played = turn == last + 1 and table not in ("turns", "turn_metrics")
+        if played and pages.number("SELECT count(*) FROM turn_metrics WHERE turn = ?", turn):
+            # More than a row too many: there was such a turn, and its own row is gone.
+            raise Broken(Difference("turns", f"turn={turn}", None, "a sealed turn"))
+        raise Broken(Difference(table, key_of(table, row), row, None))
 
 
 def check_sums(pages: Pages, report: Report, sums: Mapping[str, int]) -> None:

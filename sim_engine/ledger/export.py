@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from sqlalchemy import Integer, Table, select
 
 from sim_engine.ledger import tables
-from sim_engine.ledger.store import check_file, open_database
+from sim_engine.ledger.store import check_file, check_structure, open_database, using
 
 if TYPE_CHECKING:
     import pyarrow
@@ -39,18 +39,21 @@ def export(path: Path, directory: Path, file_format: Format) -> dict[str, int]:
     write = _WRITERS[file_format]()
     written: dict[str, int] = {}
     database = open_database(path, read_only=True)
-    with database.connect() as connection:
-        check_file(connection, path)
-        directory.mkdir(parents=True, exist_ok=True)
-        connection.exec_driver_sql("BEGIN")
-        for name, table in tables.METADATA.tables.items():
-            if name in NOT_EXPORTED:
-                continue
-            query = select(table).order_by(*table.primary_key.columns)
-            found = connection.execution_options(yield_per=BATCH_ROWS).execute(query)
-            batches = (list(map(tuple, part)) for part in found.partitions())
-            written[name] = write(table, directory / f"{name}.{file_format}", batches)
-    database.dispose()
+    try:
+        with using(path), database.connect() as connection:
+            check_file(connection, path)
+            check_structure(connection, path)
+            directory.mkdir(parents=True, exist_ok=True)
+            connection.exec_driver_sql("BEGIN")
+            for name, table in tables.METADATA.tables.items():
+                if name in NOT_EXPORTED:
+                    continue
+                query = select(table).order_by(*table.primary_key.columns)
+                found = connection.execution_options(yield_per=BATCH_ROWS).execute(query)
+                batches = (list(map(tuple, part)) for part in found.partitions())
+                written[name] = write(table, directory / f"{name}.{file_format}", batches)
+    finally:
+        database.dispose()
     return written
 
 
@@ -76,7 +79,7 @@ def _parquet() -> Callable[[Table, Path, Iterator[Batch]], int]:
         from pyarrow import parquet
     except ImportError:
         raise MissingExtra(
-            "parquet needs pyarrow: pip install 'sim-economy[parquet]', or export as csv"
+            "parquet needs pyarrow: `pip install pyarrow`, or export as csv"
         ) from None
 
     def write_parquet(table: Table, path: Path, batches: Iterator[Batch]) -> int:

@@ -12,6 +12,7 @@ from sim_engine.rules.books import Entry, Reason
 from sim_engine.rules.in_hand import Turn
 from sim_engine.rules.numbers import BPS
 from sim_engine.rules.state import Agent, Core, World
+from sim_engine.types.fields import MAX_AMOUNT
 
 
 def metrics_row(turn: Turn) -> Row:
@@ -37,7 +38,7 @@ def metrics_row(turn: Turn) -> Row:
         len(debts),
         sum([agent.suspended for agent in world.roster]),
         flows.fees,
-        flows.moved,
+        min(flows.moved, MAX_AMOUNT),  # the same tokens may move many times in a turn
         flows.moved * BPS // books.circulating if books.circulating > 0 else 0,
         sum(turn.inference_fees.values()),
         turn.output_tokens,

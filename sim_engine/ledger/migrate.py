@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from sim_engine.ledger import tables
-from sim_engine.ledger.store import ForeignDatabase, lock_ledger, open_database
+from sim_engine.ledger.store import ForeignDatabase, lock_ledger, open_database, using
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def migrate(path: Path) -> Migration:
     with lock_ledger(path):
         database = open_database(path)
         try:
-            with database.connect() as connection:
+            with using(path), database.connect() as connection:
                 before = _version(connection, path)
                 if before == tables.SCHEMA_VERSION:
                     return Migration(before, before, None)

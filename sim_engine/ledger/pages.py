@@ -163,7 +163,8 @@ class Pages:
 def open_pages(path: Path) -> Iterator[Pages]:
     """Open a ledger for reading, in a snapshot that a running engine does not change.
 
-    Raises ForeignDatabase if the file is no ledger, or of another schema version.
+    Raises ForeignDatabase if the file is no ledger, or of another schema version, and
+    LedgerUnavailable if it can not be reached.
     """
     database = open_database(path, read_only=True)
     try:

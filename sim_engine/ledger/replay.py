@@ -23,6 +23,7 @@ from sim_engine.ledger.audit import (
     Sums,
     check_digests,
     check_seal,
+    check_structure,
     check_sums,
     check_totals,
     compare,
@@ -43,6 +44,9 @@ from sim_engine.rules.turn import process
 from sim_engine.types.config import Config
 from sim_engine.types.fields import AGENT_ID_PATTERN
 
+NUMBER_PATTERN: Final = r"[0-9]{1,20}"
+"""A number of the config, as it is stored."""
+
 CONTRACT: Final = "SELECT * FROM contracts WHERE number = ?"
 CONTRACT_COLUMNS: Final = tuple(column.name for column in tables.contracts.columns)
 
@@ -55,6 +59,7 @@ def verify(path: Path, progress: Progress) -> Report:
     """
     report = Report()
     with noting(path, report), open_pages(path) as pages:
+        check_structure(pages)
         replay = _Replay(pages, report)
         sums = replay.run(progress)
         check_totals(pages, report)
@@ -249,7 +254,7 @@ def _read_config(stored: dict[Any, Any]) -> tuple[str, Config]:
     numbers = {}
     for name in Config.__slots__:
         text = stored.get(name)
-        if not isinstance(text, str) or not text.isascii() or not text.isdigit():
+        if not isinstance(text, str) or not re.fullmatch(NUMBER_PATTERN, text):
             raise Broken(Difference("config", f"key={name}", text, "a number"))
         numbers[name] = int(text)
     try:

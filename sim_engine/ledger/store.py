@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -12,10 +13,12 @@ from typing import IO, Any, Final
 
 from sqlalchemy import Connection, create_engine, event, func, select
 from sqlalchemy import Engine as Database
+from sqlalchemy.exc import DBAPIError
 
 from sim_engine.ledger import rows, tables
 from sim_engine.ledger.journal import SealedTurn
 from sim_engine.ledger.rows import Row
+from sim_engine.ledger.structure import find_change
 from sim_engine.rules.invariants import check_conservation
 from sim_engine.rules.state import OPEN_STATUSES, Agent, Block, Contract, Core, World
 from sim_engine.types.config import Config
@@ -49,6 +52,32 @@ class ForeignDatabase(Exception):
     """The file is no ledger of this program, or one of another schema version."""
 
 
+class LedgerUnavailable(Exception):
+    """The machine keeps a ledger from being used: its rights, its disk, another program."""
+
+
+_OF_THE_MACHINE: Final = frozenset(
+    {
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_AUTH,
+    }
+)
+
+
+def is_of_the_machine(fault: BaseException | None) -> bool:
+    """Tell whether a fault of SQLite's says nothing about the content of the file."""
+    code: int = getattr(fault, "sqlite_errorcode", sqlite3.SQLITE_OK)
+    return code & 0xFF in _OF_THE_MACHINE  # the rest of the code says more exactly which
+
+
 class Store:
     """One open ``sim.db``, for one thread at a time: the engine's lock sees to that."""
 
@@ -56,15 +85,17 @@ class Store:
         """Open the file, creating it if it is missing.
 
         Raises DatabaseInUse if another engine has it open, ForeignDatabase if it is not ours to
-        write.
+        write, LedgerUnavailable if the machine does not let it be written.
         """
         self.path = path
         self._lock_file = lock_ledger(path)
         try:
-            self._database = open_database(path)
-            self.connection = self._database.connect()
-            with self.connection.begin():
-                _prepare(self.connection, path)
+            with reaching(path), using(path):
+                self._database = open_database(path)
+                self.connection = self._database.connect()
+                with self.connection.begin():
+                    _prepare(self.connection, path)
+                self._identity = _identity(path)
         except BaseException:
             self._lock_file.close()
             raise
@@ -93,8 +124,11 @@ class Store:
     def commit(self, sealed: SealedTurn, idempotency_key: str | None = None) -> None:
         """Write everything that a turn appended and changed in one transaction.
 
-        When this returns the turn is on the disk. When it raises, none of it is.
+        When this returns the turn is on the disk. When it raises, none of it is. Raises
+        LedgerUnavailable if the file is not there any more: what SQLite wrote into a file that was
+        deleted would be gone with this process.
         """
+        self.require_file()
         with writing(self.connection):
             for name, appended in sealed.appended.items():
                 self._append(name, appended)
@@ -105,6 +139,11 @@ class Store:
                 self._write(_INSERT["turn_keys"], [(idempotency_key, sealed.turn)])
             taken = [(pending_id,) for pending_id in sealed.taken]
             self._write("DELETE FROM pending_actions WHERE id = ?", taken)
+
+    def require_file(self) -> None:
+        """Raise LedgerUnavailable if the path leads no more to the file that is open."""
+        if _identity(self.path) != self._identity:
+            raise LedgerUnavailable(f"{self.path} was deleted or replaced; put it back")
 
     def load(self) -> World:
         """Read the newest state of the world.
@@ -222,10 +261,44 @@ def writing(connection: Connection) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def reaching(path: Path) -> Iterator[None]:
+    """Say of a file that the block can not reach what is in its way. Raises LedgerUnavailable."""
+    try:
+        yield
+    except OSError as error:
+        raise LedgerUnavailable(
+            f"{path} can not be used ({error.strerror}); mend that, or name another with DB_PATH"
+        ) from error
+
+
+@contextmanager
+def using(path: Path) -> Iterator[None]:
+    """Say of a ledger that the block can not use what is in its way.
+
+    Raises LedgerUnavailable for what the machine refuses, ForeignDatabase for a damaged file.
+    """
+    try:
+        yield
+    except DBAPIError as error:
+        if is_of_the_machine(error.orig):
+            raise LedgerUnavailable(f"{path} can not be used now: {error.orig}") from error
+        raise _damaged(path, error.orig) from error
+    except UnicodeDecodeError as error:
+        # So does the driver put it when SQLite tells of a damage and quotes what is there.
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, why: BaseException | None) -> ForeignDatabase:
+    return ForeignDatabase(f"{path} is damaged ({why}); `sim-engine verify {path}` says where")
+
+
 def open_database(path: Path, *, read_only: bool = False) -> Database:
     """Make the SQLAlchemy engine of a ledger file. Raises ForeignDatabase for no SQLite file."""
     _check_format(path)
     mode = "ro" if read_only else "rwc"
+    if read_only and _is_at_rest(path):
+        mode += "&immutable=1"
     # The path goes into a URI, in which these characters would mean something else.
     quoted = str(path.resolve()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
     database = create_engine(
@@ -254,15 +327,37 @@ def _prepare(connection: Connection, path: Path) -> None:
         tables.create_schema(connection)
     else:
         check_file(connection, path)
+        check_structure(connection, path)
 
 
 def _check_format(path: Path) -> None:
     """Look at the first bytes of a file: SQLite itself would fail much later and name nothing."""
     if path.is_file():
-        with path.open("rb") as file:
+        with reaching(path), path.open("rb") as file:
             start = file.read(len(SQLITE_FORMAT))
         if start not in (b"", SQLITE_FORMAT):
             raise ForeignDatabase(f"{path} is no SQLite file; name another with DB_PATH")
+    elif path.exists():
+        raise ForeignDatabase(f"{path} is no file; name another with DB_PATH")
+
+
+def _is_at_rest(path: Path) -> bool:
+    """Tell whether nobody can be writing to a file: it lies where this process can not write.
+
+    SQLite wants to make files beside the one it reads. Without them it must be told that it may.
+    """
+    real = path.resolve()
+    log = real.with_name(real.name + "-wal")
+    return not os.access(real.parent, os.W_OK) and not log.exists()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Tell which file a path leads to; None for none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _leave_foreign_alone(connection: Any, path: Path) -> None:
@@ -290,24 +385,39 @@ def check_file(connection: Connection, path: Path) -> None:
         )
 
 
+def check_structure(connection: Connection, path: Path) -> None:
+    """Make sure that the tables are as an engine made them. Raises ForeignDatabase."""
+    change = find_change(lambda statement: connection.exec_driver_sql(statement).all())
+    if change is not None:
+        raise ForeignDatabase(f"{path} was changed: {change}; no engine can go on with it")
+
+
 def lock_ledger(path: Path) -> IO[str]:
     """Take the lock that one program holds on a ledger while it may write to it.
 
     It is a file of its own: closing another handle of the database itself would drop SQLite's own
-    locks.
+    locks. It lies beside the file itself, wherever a link to that may be. Raises DatabaseInUse,
+    ForeignDatabase for a file of several names, and LedgerUnavailable.
     """
-    lock_file = path.with_name(path.name + ".lock").open("a+", encoding="ascii")
-    try:
-        fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock_file.seek(0)
-        holder = lock_file.read().strip() or "unknown"
-        lock_file.close()
-        raise DatabaseInUse(
-            f"{path} is open in another engine (process {holder}); stop that one first"
-            " or name another file with DB_PATH"
-        ) from None
-    lock_file.truncate(0)
-    lock_file.write(f"{os.getpid()}\n")
-    lock_file.flush()
+    real = path.resolve()
+    with reaching(path):
+        if real.is_file() and real.stat().st_nlink > 1:
+            raise ForeignDatabase(
+                f"{path} has several names (hard links), and each could be open in an engine;"
+                " copy it to a file of its own"
+            )
+        lock_file = real.with_name(real.name + ".lock").open("a+", encoding="ascii")
+        try:
+            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock_file.seek(0)
+            holder = lock_file.read().strip() or "unknown"
+            lock_file.close()
+            raise DatabaseInUse(
+                f"{path} is open in another engine (process {holder}); stop that one first"
+                " or name another file with DB_PATH"
+            ) from None
+        lock_file.truncate(0)
+        lock_file.write(f"{os.getpid()}\n")
+        lock_file.flush()
     return lock_file

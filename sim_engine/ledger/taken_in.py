@@ -44,6 +44,8 @@ class TakenIn:
         self._agents = agents
         self._known: dict[str, Action] = {}
         """Actions by payload."""
+        self._last_queued = 0
+        """The last id that left the pending pool."""
         self.hashed: dict[str, tuple[int, str]] = {}
         """Number and digest of the rows of each table that the turn took in, as they are stored."""
 
@@ -55,6 +57,7 @@ class TakenIn:
         inference = self._values("inference", turn)
         senders = self._owners("submissions", submissions, 2)
         users = self._owners("inference", inference, 1)
+        self._check_queued(queued)
         requested = count - len(queued)
         counts = [row[3] for row in submissions]
         if not _add_up(senders, counts, requested):
@@ -75,6 +78,15 @@ class TakenIn:
             [row[9] for row in queued],
             usage,
         )
+
+    def _check_queued(self, queued: Sequence[Values]) -> None:
+        """Check that actions left the pool in the order of their ids. Raises Broken."""
+        for row in queued:
+            queued_id = row[9]
+            if type(queued_id) is not int or queued_id <= self._last_queued:
+                expected = f"an id above {self._last_queued}"
+                raise Broken(Difference("actions", key_of("actions", row), queued_id, expected))
+            self._last_queued = queued_id
 
     def _values(self, table: str, turn: int) -> Sequence[Values]:
         stored, digest = self._pages.values_of_turn(table, turn)

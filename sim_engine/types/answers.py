@@ -35,6 +35,9 @@ from sim_engine.types.terms import (
 Count = Annotated[int, Field(ge=0, le=MAX_AMOUNT)]
 Balance = Annotated[int, Field(ge=-MAX_AMOUNT, le=MAX_AMOUNT)]
 BasisPoints = Annotated[int, Field(ge=0)]
+DueTurn = Annotated[int, Field(ge=1)]
+"""The turn of an activation and a duration together, which may be more than an amount can be."""
+
 Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 ContractId = Annotated[str, Field(pattern="^c[1-9][0-9]*$")]
 BlockStatus = Literal["canonical", "orphaned"]
@@ -298,7 +301,7 @@ class ContractAnswer(TypedDict):
     duration: Positive
     proposed_turn: Positive
     activated_turn: Positive | None
-    due_turn: Positive | None
+    due_turn: DueTurn | None
     ended_turn: Positive | None
     proposer_collateral: Count
     counterparty_collateral: Count

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import field
 from typing import Annotated, Final
 
-from pydantic import Field, TypeAdapter
+from pydantic import FailFast, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from sim_engine.types.actions import Action
@@ -38,7 +38,9 @@ class NewAgent:
 class InitRequest:
     """``POST /init``: seed, roster and config of a new world.  (rules §3)"""
 
-    agents: Annotated[list[AgentId | NewAgent], Field(min_length=1, max_length=1_000_000)]
+    agents: Annotated[
+        list[AgentId | NewAgent], Field(min_length=1, max_length=1_000_000), FailFast()
+    ]
     config: Config = field(default_factory=Config)
     seed: Annotated[
         Annotated[str, Field(strict=True, min_length=1, max_length=1_000)] | None, OMITTABLE
@@ -61,7 +63,7 @@ class Submission:
     """One agent's part of a turn: its actions in order, and what deciding on them cost."""
 
     agent_id: Text
-    actions: list[Action]
+    actions: Annotated[list[Action], FailFast()]
     inference: Annotated[Inference | None, OMITTABLE] = None
 
 
@@ -69,7 +71,7 @@ class Submission:
 class TurnRequest:
     """``POST /turn``: the submissions of a turn; an agent that is absent does nothing."""
 
-    submissions: list[Submission]
+    submissions: Annotated[list[Submission], FailFast()]
     turn: Annotated[Positive | None, OMITTABLE] = None
 
 
@@ -78,7 +80,7 @@ class QueueRequest:
     """``POST /actions``: one agent's actions for the next turn."""
 
     agent_id: Text
-    actions: Annotated[list[Action], Field(min_length=1)]
+    actions: Annotated[list[Action], Field(min_length=1), FailFast()]
     idempotency_key: Annotated[IdempotencyKey | None, OMITTABLE] = None
 
 

@@ -4,15 +4,60 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sim_engine.__main__ import main
 from sim_engine.engine import Engine
-from tests.api.server import run, serving, world
+from sim_engine.ledger import store
+from tests.api.server import Said, environment, run, serving, world
+
+ROOT = Path(__file__).parents[2]
+
+READERS = [["verify"], ["verify", "--quick"], ["export", "out"]]
+COMMANDS = [*READERS, ["migrate"], ["init", "world.json"], ["serve", "--port", "0"]]
+
+AS_NOBODY = """
+import encodings.ascii, os, sys
+from sim_engine.__main__ import main
+from sim_engine.api import app, server
+if os.geteuid() == 0:
+    os.setgid(65534); os.setuid(65534)  # root may write everywhere
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def unprivileged(*arguments: str, cwd: Path) -> Said:
+    """Run a command as somebody whom the file system can refuse something."""
+    done = subprocess.run(
+        [sys.executable, "-c", AS_NOBODY, *arguments],
+        cwd=cwd,
+        env=environment(PYTHONPATH=str(ROOT)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return Said(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A folder that everybody can reach, which those of pytest are not."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory)
+        path.chmod(0o755)
+        yield path
+        path.chmod(0o700)
 
 
 @pytest.fixture
@@ -202,3 +247,67 @@ def test_database_of_another_program_is_left_alone(tmp_path: Path, command: list
     assert said.stderr.startswith("sim-engine: notes.db is ")
     assert said.stderr.count("\n") == 1
     assert file.read_bytes() == before
+
+
+# -- a machine that is in the way ------------------------------------------------------------------
+
+
+def assert_refused(done: Said, reason: str) -> None:
+    """One sentence, and no word of the ledger being wrong."""
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    (said,) = [line for line in done.stderr.splitlines() if "event=" not in line]
+    assert said.startswith("sim-engine: ")
+    assert reason in said
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_a_ledger_that_nobody_may_write_can_be_read(ledger: Path, shared: Path, command: list[str]):
+    shutil.copyfile(ledger, shared / "sim.db")
+    (shared / "world.json").write_text(json.dumps(world(3)))
+    (shared / "out").mkdir()
+    (shared / "out").chmod(0o777)
+    shared.chmod(0o555)
+    done = unprivileged(*command, cwd=shared)
+    if command in READERS:
+        assert done.returncode == 0, done.stderr
+    else:
+        assert_refused(done, "can not be used (Permission denied)")
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_a_ledger_that_may_not_be_read_is_no_wrong_one(
+    ledger: Path, shared: Path, command: list[str]
+):
+    shutil.copyfile(ledger, shared / "sim.db")
+    (shared / "sim.db").chmod(0o000)
+    (shared / "world.json").write_text(json.dumps(world(3)))
+    shared.chmod(0o777)
+    assert_refused(unprivileged(*command, cwd=shared), "can not be used (Permission denied)")
+
+
+@pytest.mark.parametrize("command", READERS, ids=" ".join)
+def test_a_ledger_that_another_program_has_locked_is_no_wrong_one(
+    ledger: Path, command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Any
+):
+    monkeypatch.setattr(store, "BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.chdir(ledger.parent)
+    with closing(sqlite3.connect(ledger, isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode = DELETE")
+        other.execute("BEGIN EXCLUSIVE")
+        assert main(command) == 2
+    assert "now: database is locked" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", READERS[:2], ids=" ".join)
+def test_a_ledger_without_a_world_has_nothing_to_be_proved(tmp_path: Path, command: list[str]):
+    Engine.open(tmp_path / "sim.db").close()
+    assert_refused(run(*command, cwd=tmp_path), "holds no world yet")
+
+
+@pytest.mark.parametrize("command", COMMANDS[2:], ids=" ".join)
+def test_a_damaged_ledger_is_named_as_such(ledger: Path, command: list[str]):
+    content = ledger.read_bytes()
+    ledger.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
+    (ledger.parent / "world.json").write_text(json.dumps(world(3)))
+    done = run(*command, cwd=ledger.parent)
+    assert_refused(done, "sim.db is damaged (database disk image is malformed)")

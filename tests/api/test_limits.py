@@ -296,6 +296,50 @@ def test_what_follows_a_refused_body_is_not_read_for_ever(
             connection.sendall(b" " * (200 * MIB))
 
 
+@pytest.mark.parametrize("line", [b"X: " + b"y" * 60 + b"\r\n", b"y" * 65], ids=["many", "one"])
+def test_a_trailer_that_never_ends_is_cut_off(engine: Server, line: bytes):
+    with engine.connect() as connection:
+        connection.sendall(b"POST /turn HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        connection.sendall(b"0\r\n" + (b"" if line.endswith(b"\n") else b"X: "))
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            connection.sendall(line * 2_000_000)
+
+
+def test_a_trailer_is_no_part_of_the_head(engine: Server):
+    before = turn_of(engine)
+    with engine.connect() as connection:
+        connection.sendall(
+            b"POST /turn HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+            + f"{len(TURN):x}\r\n".encode()
+            + TURN
+            + b"\r\n0\r\nIdempotency-Key: from the trailer\r\n\r\n"
+        )
+        assert read_answer(connection)[0] == 200
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert read_answer(connection)[0] == 200
+    assert turn_of(engine) == before + 1
+
+
+def drip(connection: socket.socket, *, seconds: float) -> None:
+    """Go on sending, very slowly."""
+    ends_at = time.monotonic() + seconds
+    while time.monotonic() < ends_at:
+        connection.sendall(b" ")
+        time.sleep(0.05)
+
+
+def test_a_refused_request_must_come_to_its_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr(server, "STALLED_SECONDS", 0.5)
+    with (
+        in_process(tmp_path / "sim.db") as address,
+        socket.create_connection(address, timeout=10) as connection,
+    ):
+        connection.sendall(head(10**9))
+        assert read_answer(connection)[0] == 413
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            drip(connection, seconds=10)
+
+
 # -- how often -------------------------------------------------------------------------------------
 
 

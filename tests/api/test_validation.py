@@ -125,9 +125,21 @@ def test_place_and_message_of_a_wrong_world(body: Any, place: list[str | int], m
 
 
 def test_list_of_errors_is_bounded():
-    found = described(TURN_ADAPTER, turn(*[{"type": "stake"}] * 1_000))
+    found = described(TURN_ADAPTER, turn({"type": "mine", **{f"x{i}": 1 for i in range(1_000)}}))
     assert len(found) == ERRORS_MAX + 1
     assert found[-1] == ([], "and 950 more errors")
+
+
+def test_a_list_is_looked_at_up_to_its_first_wrong_item():
+    """Of millions of wrong items each would cost a kilobyte to say so."""
+    wrong = [{"type": "stake"}, {"type": "stake", "amount": -1}]
+    assert [place for place, _ in described(TURN_ADAPTER, turn({"type": "mine"}, *wrong))] == [
+        ["submissions", 0, "actions", 1, "amount"]
+    ]
+    million = {"agent_id": "a", "actions": [{}] * 1_000_000}
+    assert len(described(QUEUE_ADAPTER, million)) == 1
+    assert len(described(INIT_ADAPTER, {"agents": [None] * 1_000_000})) == 1
+    assert len(described(TURN_ADAPTER, {"submissions": [None] * 1_000_000})) == 1
 
 
 def test_no_value_of_a_request_is_repeated():

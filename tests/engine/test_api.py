@@ -310,6 +310,10 @@ def test_the_same_idempotency_key_queues_once(open_world):
     queue(world.client, "b", speak("mine"), idempotency_key="k")
     world.turn()
     assert sorted(world.speech(1)) == [("a", "once"), ("b", "mine")]
+    # The answer stays what it was: turn 1 has taken the actions.
+    body = {"agent_id": "a", "actions": [speak("once")], "idempotency_key": "k"}
+    again = world.client.post("/actions", json=body).json()
+    assert again == {"agent_id": "a", "ids": first, "for_turn": 1}
 
 
 def test_queued_actions_survive_a_restart(tmp_path):

@@ -19,6 +19,7 @@ from sqlalchemy.exc import OperationalError
 from sim_engine.engine import Engine
 from sim_engine.errors import Halted, StorageFailed
 from sim_engine.ledger.replay import verify
+from sim_engine.ledger.store import DatabaseInUse, ForeignDatabase
 from tests.api.server import ROOT, environment
 from tests.trust import everything
 from tests.trust.driver import EngineProcess
@@ -213,7 +214,7 @@ def test_an_engine_that_can_not_read_its_ledger_again_is_halted_and_says_so(
 
     event.listen(database, "before_cursor_execute", fail)
     with pytest.raises(StorageFailed):
-        submit(engine, FIRST)
+        engine.submit_turn(everything.turn_body(FIRST))
     event.remove(database, "before_cursor_execute", fail)
     assert engine.halted is not None
     assert "could not be read" in engine.halted
@@ -406,6 +407,60 @@ def test_the_log_that_a_reader_held_up_is_used_again_once_it_has_gone(
     held_up = log.stat().st_size
     everything.play(engine, last + 1, last + 20)
     assert log.stat().st_size == held_up
+
+
+@pytest.mark.parametrize("link", ["symlink_to", "hardlink_to"])
+def test_a_ledger_of_two_names_is_not_opened_twice(engine: Engine, tmp_path: Path, link: str):
+    other = tmp_path / "elsewhere" / "other.db"
+    other.parent.mkdir()
+    getattr(other, link)(tmp_path / "sim.db")
+    with pytest.raises((DatabaseInUse, ForeignDatabase), match=r"in another engine|several names"):
+        Engine.open(other)
+    submit(engine, FIRST)
+
+
+def test_turns_are_refused_while_the_file_is_gone(engine: Engine, tmp_path: Path):
+    """What was answered would be in a file that nobody finds any more."""
+    before = seen(engine)
+    path = tmp_path / "sim.db"
+    path.rename(tmp_path / "moved.db")
+    for write in (submit, queue):
+        with pytest.raises(StorageFailed, match="deleted or replaced"):
+            write(engine, FIRST)
+    assert seen(engine) == before
+    (tmp_path / "moved.db").rename(path)
+    submit(engine, FIRST)
+    assert seen(engine) != before
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE pending_actions SET payload = '{}'",
+        "UPDATE pending_actions SET agent_id = 'nobody'",
+        "UPDATE agents SET unbonding = 'x'",
+        "UPDATE agents SET balance = balance + 1 WHERE position = 0",
+        "UPDATE contracts SET terms = '{}'",
+        "DELETE FROM config WHERE key = 'seed'",
+        "UPDATE config SET value = 'x' WHERE key = 'core_count'",
+        "DELETE FROM blocks",
+    ],
+)
+def test_a_ledger_that_makes_no_sense_halts_the_engine(
+    engine: Engine, tmp_path: Path, statement: str
+):
+    queue(engine, FIRST)
+    engine.close()
+    with closing(sqlite3.connect(tmp_path / "sim.db")) as connection:
+        connection.execute(statement)
+        connection.commit()
+    halted = Engine.open(tmp_path / "sim.db")
+    assert halted.halted is not None
+    assert "could not be read" in halted.halted
+    assert "SELECT" not in halted.halted
+    with pytest.raises(Halted):
+        submit(halted, FIRST)
+    halted.close()
 
 
 @pytest.mark.parametrize("command", [["serve", "--port", "0"], ["init", "world.json"]])
