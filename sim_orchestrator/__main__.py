@@ -215,10 +215,11 @@ def _epilog(preset: Mapping[str, int]) -> str:
     ]
     return "\n".join(
         [
-            "Every flag is an environment variable too, SIM_ and its name in capitals: SIM_TURNS.",
-            "ENGINE_URL and OLLAMA_HOST are read as well. A run file (TOML) uses the same names,",
-            "with tables [world], [options] and [[agent]]. Flags win over the environment, and",
-            "that over the run file. An engine that asks for a key gets that in SIM_OPERATOR_KEY.",
+            "What has a default is an environment variable too, SIM_ and its name in capitals:",
+            "SIM_TURNS. ENGINE_URL and OLLAMA_HOST are read as well. A run file (TOML) uses the",
+            "same names, with tables [world], [options] and [[agent]]. Flags win over the",
+            "environment, and that over the run file. An engine that asks for a key gets that in",
+            "SIM_OPERATOR_KEY.",
             "",
             "World keys and the engine's defaults:",
             *world,

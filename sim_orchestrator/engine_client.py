@@ -8,6 +8,8 @@ sealed with the stored answer, so no turn is lost and none is played twice.
 from __future__ import annotations
 
 import asyncio
+import itertools
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -23,6 +25,9 @@ MAX_ANSWER_BYTES: Final = 2**30
 
 ANSWER_SECONDS: Final = 300.0
 """An engine that has taken a request and says nothing for so long is taken for dead."""
+
+CHECK_SECONDS: Final = 10.0
+"""An engine that does not say how it is within this time is not there."""
 
 _PAUSES: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 _AWAY: Final = frozenset({429, 502, 503, 504})
@@ -50,13 +55,21 @@ class EngineClient:
             but not shown.
         key: the operator key; empty for an open engine. It is sent and never written anywhere.
         patience_seconds: how long to wait for an engine that is away before giving up.
+
+    Raises:
+        EngineError: the address or the key is none.
     """
 
     def __init__(self, url: str, *, key: str = "", patience_seconds: float = 60.0) -> None:
+        if "://" not in url:
+            url = f"http://{url}"
         self.url = without_credentials(url.rstrip("/"))
         self.patience_seconds = patience_seconds
+        _check_address(url, self.url)
         headers = {"Content-Type": "application/json"}
         if key:
+            if not (key.isascii() and key.isprintable()):
+                raise EngineError("SIM_OPERATOR_KEY has characters that are not ASCII")
             headers["Authorization"] = f"Bearer {key}"
         self._http = httpx.AsyncClient(
             base_url=url,
@@ -143,15 +156,15 @@ class EngineClient:
         *,
         patience_seconds: float | None = None,
     ) -> Json:
-        waited = 0.0
-        attempt = 0
-        while True:
+        began = time.monotonic()
+        seconds = ANSWER_SECONDS if patience_seconds is None else CHECK_SECONDS
+        for attempt in itertools.count():
             try:
-                async with asyncio.timeout(ANSWER_SECONDS):
+                async with asyncio.timeout(seconds):
                     response = await self._http.request(method, path, content=body)
             except TimeoutError:
                 trouble = EngineError(
-                    f"{method} {self.url}{path} was not answered in {ANSWER_SECONDS:.0f} seconds"
+                    f"{method} {self.url}{path} was not answered in {seconds:.0f} seconds"
                 )
             except AnswerTooLarge as error:
                 raise EngineError(f"{method} {self.url}{path}: {error}") from None
@@ -167,12 +180,10 @@ class EngineClient:
                 if response.status_code not in _AWAY or trouble.code == "halted":
                     raise trouble
             patience = self.patience_seconds if patience_seconds is None else patience_seconds
-            if waited >= patience:
+            if time.monotonic() - began >= patience:
                 raise trouble
-            pause = _PAUSES[min(attempt, len(_PAUSES) - 1)]
-            await asyncio.sleep(pause)
-            waited += pause
-            attempt += 1
+            await asyncio.sleep(_PAUSES[min(attempt, len(_PAUSES) - 1)])
+        raise AssertionError("an engine is asked until it answers or patience is over")
 
     def _json(self, response: httpx.Response) -> Json:
         try:
@@ -189,15 +200,34 @@ class EngineClient:
             problem = orjson.loads(response.content)
         except orjson.JSONDecodeError:
             problem = None
-        if not isinstance(problem, dict):
-            problem = {"detail": response.text[:200]}
+        if not isinstance(problem, dict) or "code" not in problem:
+            return EngineError(
+                f"{self.url} does not answer like an engine ({method} {path}: "
+                f"{response.status_code}): is ENGINE_URL right?",
+                status=response.status_code,
+            )
         places = "; ".join(
             f"{error.get('loc')}: {error.get('message')}" for error in problem.get("errors") or ()
         )
         said = problem.get("detail") or problem.get("title") or response.reason_phrase
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            said = "set SIM_OPERATOR_KEY to the engine's operator key"
         return EngineError(
             f"{method} {path} was refused with {response.status_code}: {said}"
             + (f" ({places})" if places else ""),
-            code=str(problem.get("code") or ""),
+            code=str(problem["code"]),
             status=response.status_code,
+        )
+
+
+def _check_address(url: str, shown: str) -> None:
+    try:
+        parsed = httpx.URL(url)
+        port_is_one = parsed.port is None or 0 < parsed.port < 2**16
+        good = parsed.scheme in ("http", "https") and bool(parsed.host) and port_is_one
+    except (ValueError, httpx.InvalidURL):
+        good = False
+    if not good:
+        raise EngineError(
+            f"{shown!r} is no address of an engine: write ENGINE_URL as http://host:3000"
         )

@@ -15,8 +15,8 @@ from sim_orchestrator.deciding import submission
 from sim_orchestrator.engine_client import EngineClient, EngineError
 from sim_orchestrator.minds.base import CallRecord, Decision
 from sim_orchestrator.processes import own_engine
-from sim_orchestrator.rundir import RunDirectory
-from sim_orchestrator.settings import init_body, resolve
+from sim_orchestrator.rundir import RunDirectory, RunError
+from sim_orchestrator.settings import init_body, of_run, resolve
 from sim_orchestrator.transcript import TurnRecord, read
 
 RecordedTurn = tuple[TurnRecord, dict[str, Decision]]
@@ -34,7 +34,9 @@ async def replay(run_dir: Path, console: Console) -> int:
     """
     directory = RunDirectory(run_dir)
     about = directory.load()
-    settings = resolve(about["settings"])
+    if "genesis_hash" not in about:
+        raise RunError(f"{run_dir} holds a run that never began: its engine had no world for it")
+    settings = resolve(of_run(about["settings"]))
     body = init_body(settings.agents, settings.world, about["seed"])
     key = os.environ.get("SIM_OPERATOR_KEY", "")
     with tempfile.TemporaryDirectory(prefix="sim-replay-") as scratch:
@@ -46,14 +48,16 @@ async def replay(run_dir: Path, console: Console) -> int:
                 if world["genesis_hash"] != about["genesis_hash"]:
                     console.print("turn 0 differs: this engine makes another genesis block")
                     return EXIT_DIFFERS
-                return await _compare(engine, directory, settings.agent_ids, console)
+                played = about.get("totals", {}).get("turns", 0)
+                return await _compare(engine, directory, settings.agent_ids, played, console)
             finally:
                 await engine.close()
 
 
 async def _compare(
-    engine: EngineClient, directory: RunDirectory, roster: list[str], console: Console
+    engine: EngineClient, directory: RunDirectory, roster: list[str], played: int, console: Console
 ) -> int:
+    """Play every turn of the transcript, of which there were so many when the run was left."""
     turns = 0
     total = sum(1 for _ in recorded_turns(directory.transcript))
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
@@ -67,6 +71,9 @@ async def _compare(
                 return EXIT_DIFFERS
             turns += 1
             progress.advance(bar)
+    if turns < played:
+        console.print(f"turn {turns + 1} differs: the transcript ends before it, of {played} turns")
+        return EXIT_DIFFERS
     console.print(f"{turns} turns replayed: every turn_hash agrees", markup=False, highlight=False)
     return EXIT_SAME
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from sim_orchestrator.rundir import RunDirectory, RunError
-from sim_orchestrator.settings import resolve
+from sim_orchestrator.settings import of_run, resolve
 from sim_orchestrator.summary import Summary, print_summary
 from sim_orchestrator.tally import Tally
 from sim_orchestrator.transcript import read
@@ -23,7 +23,7 @@ def report(run_dir: Path, console: Console) -> None:
     about = directory.load()
     if "config" not in about:
         raise RunError(f"{run_dir} holds a run that never began: its engine had no world for it")
-    settings = resolve(about["settings"])
+    settings = resolve(of_run(about["settings"]))
     tally = Tally(config=about["config"], roster=settings.agent_ids)
     for entry in read(directory.transcript):
         tally.add(entry)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 async def catch_up(run: Run, *, resumed: bool) -> None:
-    """Bring a run to where its engine is: at most one turn beyond its transcript.
+    """Bring a run whose transcript was read to where its engine is: at most one turn beyond it.
 
     A turn that was submitted, but whose end was not recorded, is submitted once more as it stands
     in the transcript; the engine answers it with what it had answered before.
@@ -23,7 +23,6 @@ async def catch_up(run: Run, *, resumed: bool) -> None:
     Raises:
         EngineError: the engine's world is not the one of the transcript.
     """
-    _read_transcript(run)
     if run.transcript.mended:
         run.display.note("the transcript ended in half a line, which was cut off")
     recorded = run.tally.turns
@@ -47,7 +46,7 @@ async def catch_up(run: Run, *, resumed: bool) -> None:
         await _finish(run, sealed)
 
 
-def _read_transcript(run: Run) -> None:
+def read_transcript(run: Run) -> None:
     """Count the sealed turns; the calls of the turn in hand are counted when they are used."""
     calls: dict[str, list[CallRecord]] = {}
     for entry in run.transcript.load():

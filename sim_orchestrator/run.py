@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import secrets
 import time
@@ -23,7 +22,7 @@ from sim_orchestrator.minds.build import build_minds
 from sim_orchestrator.observer import Observer
 from sim_orchestrator.orchestrator import play
 from sim_orchestrator.processes import kill_servers, own_engine
-from sim_orchestrator.resume import catch_up
+from sim_orchestrator.resume import catch_up, read_transcript
 from sim_orchestrator.rundir import (
     ENGINE_LOG,
     MODEL_LOG,
@@ -137,8 +136,7 @@ async def run(values: Values, *, resume: Path | None, console: Console) -> int:
             directory.discard()  # there is no world of this run, so there is nothing to go on with
         raise
     finally:
-        with contextlib.suppress(OSError):
-            directory.path.rmdir()  # what could not begin leaves no empty directory behind
+        directory.leave()  # what could not begin leaves no empty directory behind
 
 
 async def _open(
@@ -180,15 +178,16 @@ async def _open(
             on_second=kill_servers,
         ),
     )
-    await catch_up(opened, resumed=resumed)
-    about["sessions"].append({"started": now()})
-    directory.save(about)
+    read_transcript(opened)
     display.started(
         _facts(settings, directory, engine.url, minds.models),
         turns=settings.turns,
         agents=len(settings.agents),
         done=opened.tally.turns,
     )
+    await catch_up(opened, resumed=resumed)
+    about["sessions"].append({"started": now()})
+    directory.save(about)
     return opened, about
 
 
@@ -232,8 +231,13 @@ async def _make_world(engine: EngineClient, settings: Settings, about: dict[str,
         if error.code == "world_exists":
             raise EngineError(
                 f"the engine at {engine.url} has another world already, and nothing is ever "
-                "overwritten: go on with that world's run by --resume runs/NAME, start an engine "
-                "with another DB_PATH, or let this run have its own by --own-engine",
+                "overwritten: go on with that world's run by --resume runs/NAME, "
+                + (
+                    "or choose another --name: there is a sim.db in this directory"
+                    if settings.own_engine
+                    else "start an engine with another DB_PATH, or let this run have its own by "
+                    "--own-engine"
+                ),
                 code=error.code,
                 status=error.status,
             ) from None

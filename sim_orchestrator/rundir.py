@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import platform
 from datetime import UTC, datetime
@@ -41,14 +42,20 @@ class RunDirectory:
         return self.path / DB_FILE
 
     def create(self) -> None:
-        """Make the directory.  Raises RunError when it holds a run already."""
-        if (self.path / RUN_FILE).exists() or self.transcript.exists():
+        """Make the directory and take it for this run.
+
+        Raises RunError when it holds a run already, or one that is just being started.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            if self.transcript.exists():
+                raise FileExistsError
+            (self.path / RUN_FILE).touch(exist_ok=False)
+        except FileExistsError:
             raise RunError(
                 f"{self.path} holds a run already: go on with it by --resume {self.path}, "
                 "or choose another --name"
-            )
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            ) from None
         except OSError as error:
             raise RunError(f"can not make {self.path}: {error.strerror}") from None
 
@@ -58,15 +65,27 @@ class RunDirectory:
         if self.transcript.exists() and not self.transcript.stat().st_size:
             self.transcript.unlink()
 
+    def leave(self) -> None:
+        """Remove a directory in which nothing was written but that it was taken."""
+        run_file = self.path / RUN_FILE
+        with contextlib.suppress(OSError):
+            if not run_file.stat().st_size:
+                run_file.unlink()
+            self.path.rmdir()
+
     def load(self) -> dict[str, Any]:
         """Read ``run.json``.  Raises RunError."""
         path = self.path / RUN_FILE
         try:
-            found = orjson.loads(path.read_bytes())
+            content = path.read_bytes()
         except FileNotFoundError:
             raise RunError(f"{self.path} holds no run: there is no {RUN_FILE} in it") from None
         except OSError as error:
             raise RunError(f"can not read {path}: {error.strerror}") from None
+        if not content:
+            raise RunError(f"{self.path} holds a run that never began")
+        try:
+            found = orjson.loads(content)
         except orjson.JSONDecodeError as error:
             raise RunError(f"{path} is damaged: {error}") from None
         if not isinstance(found, dict) or "settings" not in found:

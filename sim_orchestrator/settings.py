@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -111,12 +113,16 @@ def from_file(path: Path) -> Values:
     values: Values = {}
     for key, value in found.items():
         place = f"{key} in {path}"
-        if key == "agents" and isinstance(value, int | list):
+        if key == "agents" and type(value) in (int, list):
             values[key] = ",".join(map(str, value)) if isinstance(value, list) else str(value)
         elif key in ("world", "options"):
             values[key] = _table(value, place)
         elif key == "agent":
             values[key] = [_agent_table(entry, path) for entry in _list(value, place)]
+            own = Counter(entry["id"] for entry in values[key])
+            if max(own.values(), default=0) > 1:
+                twice = own.most_common(1)[0][0]
+                raise SettingsError(f"{path} has two [[agent]] tables for {twice!r}: make it one")
         elif key in BY_NAME:
             values[key] = BY_NAME[key].checked(value, place)
         else:
@@ -177,6 +183,8 @@ def resolve(values: Values) -> Settings:
         _agent(index, agent_id, own.get(agent_id, {}), values) for index, agent_id in enumerate(ids)
     )
     _check_init(agents, world, values)
+    if any(agent.mind == "ollama" for agent in agents) and not values["ollama_host"].strip(" ,"):
+        raise SettingsError("OLLAMA_HOST names no host: write it as http://host:11434")
     if any(agent.mind == "recorded" for agent in agents) and not values["recording"]:
         raise SettingsError("recorded minds need a run to play: --recording runs/NAME")
     plain: Values = {option.name: values[option.name] for option in OPTIONS if option.name in _RUN}
@@ -220,7 +228,7 @@ def _check_options(options: Values) -> None:
 
 def _roster(text: str) -> list[str]:
     text = text.strip()
-    if text.isascii() and text.isdigit():
+    if re.fullmatch(r"-?[0-9]{1,20}", text):
         count = int(text)
         if not 1 <= count <= 100_000:
             raise SettingsError(f"agents is {count}: give a number from 1 to 100000, or ids")

@@ -6,7 +6,6 @@ import asyncio
 import resource
 import signal
 import socket
-from types import FrameType
 from typing import Final
 
 import orjson
@@ -223,16 +222,13 @@ class Server(uvicorn.Server):
 
 def serve(app: FastAPI, sockets: list[socket.socket]) -> None:
     """Serve until SIGTERM or SIGINT; the turn in hand is finished first."""
-    # uvicorn raises the signal again once it has stopped, for whoever had a handler before: to stop
-    # in order is all that either signal asks for here.
+    server = Server(app)
+    # uvicorn takes the signals once it runs, and raises them again once it has stopped, for whoever
+    # had a handler before: to stop in order is all that either asks for, and it may come earlier.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _ignore)
+        signal.signal(number, server.handle_exit)
     # Every connection is an open file, and the usual limit is made for programs with a few.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, OPEN_FILES)), hard))
-    Server(app).run(sockets)
+    server.run(sockets)
     event("stopped")
-
-
-def _ignore(number: int, frame: FrameType | None) -> None:
-    """Take a signal that has done its work."""

@@ -22,6 +22,7 @@ CONTEXT_TOKENS = 8192
 """The most context where none is asked for."""
 
 _MISUSE = 2
+_PORT_MAX = 65_535
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -55,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         "--name", help=f"the model's name for clients (default: {DEFAULT_MODEL_NAME} or the file's)"
     )
     parser.add_argument("--host", default="127.0.0.1", help="a loopback address (%(default)s)")
-    parser.add_argument("--port", type=_count_or_zero, default=0, help="0 is any free port")
+    parser.add_argument("--port", type=_port, default=0, help="0 is any free port")
     parser.add_argument(
         "--threads", type=_count, default=1, help="threads that compute (%(default)s)"
     )
@@ -152,8 +153,11 @@ def _count(text: str) -> int:
     return _number(text, 1)
 
 
-def _count_or_zero(text: str) -> int:
-    return _number(text, 0)
+def _port(text: str) -> int:
+    number = _number(text, 0)
+    if number > _PORT_MAX:
+        raise argparse.ArgumentTypeError(f"{number} is more than {_PORT_MAX}")
+    return number
 
 
 def _number(text: str, least: int) -> int:

@@ -11,8 +11,9 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, Self
 
@@ -22,6 +23,9 @@ START_SECONDS = 300.0
 """How long a model may take to load: a large one is read from a slow disk."""
 
 STOP_SECONDS = 5.0
+LOOK_SECONDS = 0.25
+"""How often a server is looked after."""
+
 _READY = re.compile(r"Ollama API for (?P<model>\S+) at (?P<url>http://\S+)")
 _LOG_TAIL_BYTES = 2000
 
@@ -51,6 +55,21 @@ class LocalModel:
         """Its process id."""
         return self._process.pid
 
+    @property
+    def port(self) -> int:
+        """The port of its address."""
+        return int(self.url.rpartition(":")[2])
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its process is there no more."""
+        return self._process.poll() is not None
+
+    def go_on_in(self, other: "LocalModel") -> None:
+        """Take the process of another one over, which was started in the place of this one's."""
+        _stop(self._process)
+        self._process = other._process
+
     def stop(self) -> None:
         """End it: by closing the pipe, and if it does not heed that, without asking."""
         _stop(self._process)
@@ -66,15 +85,17 @@ def start_local_model(
     model_file: str | Path | None = None,
     *,
     log_path: Path,
+    port: int = 0,
     context_tokens: int | None = None,
     threads: int | None = None,
     slots: int | None = None,
 ) -> LocalModel:
-    """Start the server on a free loopback port and wait until it can be asked.
+    """Start the server on a loopback port and wait until it can be asked.
 
     Args:
         model_file: A GGUF file; None is the default model.
         log_path: Where its standard error goes; it is appended to.
+        port: Where it listens; 0 is any free port.
         context_tokens: The longest context that calls will ask for; a model that was trained for
             less has that. None leaves it to the server, as with the next two.
         threads: Threads that compute.
@@ -85,6 +106,7 @@ def start_local_model(
     """
     given = {
         "--model": model_file,
+        "--port": port,
         "--context-most": context_tokens,
         "--threads": threads,
         "--slots": slots,
@@ -119,6 +141,8 @@ async def running_server(
 ) -> AsyncIterator[LocalModel]:
     """Run a server for as long as the context lasts, without blocking the event loop.
 
+    One that crashes is started again at the same address: it costs the calls that it was at.
+
     Args:
         model_file: A GGUF file; None is the default model.
         log_path: Where its standard error goes.
@@ -127,13 +151,26 @@ async def running_server(
     Raises:
         LocalModelError: It did not start; the text is its own reason.
     """
-    server = await asyncio.to_thread(
-        start_local_model, model_file, log_path=log_path, context_tokens=context_tokens
-    )
+    start = partial(start_local_model, model_file, log_path=log_path, context_tokens=context_tokens)
+    server = await asyncio.to_thread(start)
+    keeper = asyncio.create_task(_keep_running(server, start))
     try:
         yield server
     finally:
+        keeper.cancel()
+        await asyncio.wait([keeper])
         await asyncio.to_thread(server.stop)
+
+
+async def _keep_running(server: LocalModel, start: Callable[..., LocalModel]) -> None:
+    """Start a server again whenever it has ended, until it can not be started any more."""
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        if server.has_ended:
+            try:
+                server.go_on_in(await asyncio.to_thread(start, port=server.port))
+            except LocalModelError:
+                return  # its log says why; calls to it fail from now on
 
 
 def _wait_until_ready(process: subprocess.Popen[str], log: Path, ends_at: float) -> LocalModel:

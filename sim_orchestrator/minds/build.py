@@ -17,7 +17,7 @@ OLLAMA_HINT: Final = (
     "start it with `ollama serve`, or name another with OLLAMA_HOST; "
     "without Ollama, --minds local thinks with an embedded model and --minds scripted with none"
 )
-LOCAL_HINT: Final = "the embedded model's server has ended; its log is in the run's directory"
+LOCAL_HINT: Final = "the embedded model's server is away; its log is in the run's directory"
 
 
 async def build_minds(

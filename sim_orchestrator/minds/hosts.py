@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import httpx
-import ollama
 import orjson
 
+from sim_engine.types.fields import MAX_AMOUNT, MAX_OUTPUT_TOKENS
 from sim_orchestrator.minds.base import ModelsUnavailable
+from sim_orchestrator.minds.ollama_library import ollama
 from sim_orchestrator.transport import AnswerTooLarge, StreamTransport, without_credentials
 
 MAX_ANSWER_BYTES: Final = 8 * 2**20
@@ -220,8 +221,8 @@ class HostPool:
                 for attempt in itertools.count():
                     each = self._least_busy(model)
                     if each is None:
-                        return NoAnswer(trouble or f"no host has the model {model} any more")
-                    found = await self._call(each, model, request)
+                        return NoAnswer(f"no host has the model {model}")
+                    found = await self._call(each, request)
                     if not isinstance(found, _Trouble):
                         return found
                     trouble = found.reason
@@ -242,38 +243,43 @@ class HostPool:
         able = [each for each in self.hosts if model in each.models]
         return min(able, key=lambda each: (self._is_away(each), each.in_flight), default=None)
 
-    async def _call(self, each: Host, model: str, request: bytes) -> Answer | NoAnswer | _Trouble:
+    async def _call(self, each: Host, request: bytes) -> Answer | NoAnswer | _Trouble:
         each.in_flight += 1
         try:
             response = await each.client.ask(request)
         except AnswerTooLarge as error:
             return NoAnswer(str(error))
-        except (ConnectionError, httpx.HTTPError) as error:
+        except ConnectionError:
+            # The library's own text asks to install Ollama, which may run or be another server.
+            return _Trouble(f"{each.url}: no connection", fault=False)
+        except httpx.HTTPError as error:
             return _Trouble(f"{each.url}: {error}", fault=False)
         except ollama.ResponseError as error:
-            return self._refused(each, model, error)
+            return _refused(each, error)
         except _UNREADABLE as error:
             return NoAnswer(f"{each.url} sent no answer of Ollama's: {str(error)[:200]}")
         finally:
             each.in_flight -= 1
+        read, written = response.prompt_eval_count or 0, response.eval_count or 0
+        if not (0 <= read <= MAX_AMOUNT and 0 <= written <= MAX_OUTPUT_TOKENS):
+            return NoAnswer(f"{each.url} counts {read} tokens read and {written} generated")
         return Answer(
             text=encodable(response.message.content or ""),
-            prompt_tokens=response.prompt_eval_count or 0,
-            output_tokens=response.eval_count or 0,
+            prompt_tokens=read,
+            output_tokens=written,
             done_reason=response.done_reason or "",
-            server_ms=(response.total_duration or 0) // 1_000_000,
+            server_ms=max(0, response.total_duration or 0) // 1_000_000,
         )
 
-    def _refused(self, each: Host, model: str, error: ollama.ResponseError) -> NoAnswer | _Trouble:
-        said = f"{each.url} answered {error.status_code}: {str(error.error)[:300]}"
-        if error.status_code == 404:
-            each.models = [name for name in each.models if name != model]
-            return _Trouble(said, fault=False)
-        if error.status_code in _BUSY:
-            return _Trouble(said, fault=False)
-        if error.status_code >= 500:
-            return _Trouble(said, fault=True)
-        return NoAnswer(said)
+
+def _refused(each: Host, error: ollama.ResponseError) -> NoAnswer | _Trouble:
+    """Tell whether it is worth to ask again: a model that is gone now may come back."""
+    said = f"{each.url} answered {error.status_code}: {str(error.error)[:300]}"
+    if error.status_code in _BUSY:
+        return _Trouble(said, fault=False)
+    if error.status_code == 404 or error.status_code >= 500:
+        return _Trouble(said, fault=True)
+    return NoAnswer(said)
 
 
 @dataclass(frozen=True, slots=True)

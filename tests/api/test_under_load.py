@@ -6,6 +6,8 @@ import asyncio
 import json
 import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -18,7 +20,7 @@ import httpx
 import pytest
 
 from benchmarks.connection import Connection
-from tests.api.server import Server, serving, world
+from tests.api.server import Server, environment, serving, world
 
 AGENTS = 200
 READERS = 200
@@ -190,3 +192,31 @@ def test_an_idle_engine_stops_at_once_and_in_order(tmp_path: Path, number: signa
         assert server.process.wait(10) == 0
         with serving(tmp_path / "sim.db"):
             pass
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_that_comes_while_the_engine_starts_is_not_lost(
+    tmp_path: Path, number: signal.Signals
+):
+    early = (
+        "import os, sys\n"
+        "from sim_engine.__main__ import main\n"
+        "from sim_engine.api import server\n"
+        "class Early(server.Server):\n"
+        "    def run(self, *arguments):\n"
+        f"        os.kill(os.getpid(), {int(number)})\n"
+        "        super().run(*arguments)\n"
+        "server.Server = Early\n"
+        "sys.exit(main(['serve', '--port', '0', '--db-path', 'sim.db']))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", early],
+        cwd=tmp_path,
+        env=environment(PYTHONPATH=str(Path(__file__).parents[2])),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "event=stopped" in done.stderr

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from sim_orchestrator import engine_client
 from sim_orchestrator.engine_client import EngineClient, EngineError
 
 Answer = tuple[int, Any]
@@ -103,9 +105,8 @@ def test_a_halted_engine_is_not_waited_for(scripted):
 
 
 def test_a_malformed_turn_says_where(scripted):
-    scripted.answers = [
-        (422, {"title": "malformed", "errors": [{"loc": "submissions.0", "message": "unknown"}]})
-    ]
+    errors = [{"loc": "submissions.0", "message": "unknown"}]
+    scripted.answers = [(422, {"title": "malformed", "code": "malformed", "errors": errors})]
     error = refusal(scripted.url, lambda client: client.submit(1, []))
     assert str(error) == "POST /turn was refused with 422: malformed (submissions.0: unknown)"
     assert error.refused
@@ -143,3 +144,45 @@ def test_contracts_are_read_page_by_page(scripted):
 def test_the_seed_is_left_out_of_the_config(scripted):
     scripted.answers = [(200, {"tuition": 200, "seed": "secret"})]
     assert call(scripted.url, lambda client: client.config()) == {"tuition": 200}
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:99999", "http://[::1", "ftp://127.0.0.1:3000", "http://:3000", ""]
+)
+def test_an_address_that_is_none_is_said(url):
+    with pytest.raises(EngineError, match="write ENGINE_URL as http://host:3000"):
+        EngineClient(url)
+
+
+def test_an_address_may_leave_its_scheme_out(scripted):
+    address = scripted.url.removeprefix("http://")
+    assert call(address, lambda client: client.health()) == {}
+
+
+def test_a_key_that_no_header_can_carry_is_said():
+    with pytest.raises(EngineError, match="SIM_OPERATOR_KEY"):
+        EngineClient("http://127.0.0.1:3000", key="schlüssel")
+
+
+def test_a_key_that_is_missing_is_asked_for_by_its_name(scripted):
+    scripted.answers = [(401, {"code": "key_required", "detail": "send a header"})]
+    assert "SIM_OPERATOR_KEY" in str(refusal(scripted.url, lambda client: client.state()))
+
+
+def test_another_server_is_recognised_by_its_errors(scripted):
+    scripted.answers = [(404, b"Not Found")]
+    error = refusal(scripted.url, lambda client: client.health())
+    assert str(error).startswith(f"{scripted.url} does not answer like an engine")
+
+
+def test_an_engine_that_hangs_is_waited_for_as_long_as_patience_lasts(monkeypatch):
+    """The time that answers take counts as well as the pauses between them."""
+    monkeypatch.setattr(engine_client, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(engine_client, "CHECK_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = "http://{}:{}".format(*silent.getsockname())
+        for ask in (EngineClient.state, EngineClient.health):
+            began = time.monotonic()
+            with pytest.raises(EngineError, match="was not answered"):
+                call(url, ask, patience_seconds=0.6)
+            assert time.monotonic() - began < 2

@@ -168,6 +168,32 @@ def test_the_server_ends_with_its_context(tmp_path: Path):
     assert not is_running(pid)
 
 
+def test_a_server_that_crashes_is_started_again_where_it_was(tmp_path: Path):
+    async def use() -> int:
+        async with running_server(log_path=tmp_path / "log", context_tokens=512) as server:
+            for _ in range(2):
+                crashed = server.pid
+                os.kill(crashed, signal.SIGKILL)
+                await asyncio.to_thread(wait_until_it_answers, server.url)
+                assert server.pid != crashed
+                assert not is_running(crashed)
+            return server.pid
+
+    assert not is_running(asyncio.run(use()))
+
+
+def wait_until_it_answers(url: str) -> None:
+    ends_at = time.monotonic() + END_SECONDS
+    while True:
+        try:
+            ollama.Client(host=url).list()
+        except (ConnectionError, httpx.HTTPError):
+            assert time.monotonic() < ends_at
+            time.sleep(0.05)
+        else:
+            return
+
+
 @pytest.mark.parametrize(("asked", "has"), [(1_024, 1_024), (100_000, 8_192)])
 def test_it_has_the_context_that_calls_need_as_far_as_the_model_knows_it(
     tmp_path: Path, asked: int, has: int
