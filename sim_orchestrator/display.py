@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from rich.console import Console
@@ -14,11 +15,56 @@ from sim_orchestrator.minds.base import Decision
 from sim_orchestrator.transcript import TurnRecord
 
 KINDS: Final = ("mine", "stake", "burn")
-NAME_WIDTH: Final = 11
-HEADER: Final = (
-    "turn  "
-    + "".join(f"{kind:<{NAME_WIDTH}}" for kind in KINDS)
-    + " applied rejected failed   tokens    fees      supply    time"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The columns of a turn's line: how wide the winners' names are, and the numbers after them."""
+
+    name_width: int
+    titles: Mapping[str, int]
+
+    @property
+    def header(self) -> str:
+        """The line above all others."""
+        kinds = "".join(f"{kind:<{self.name_width}}" for kind in KINDS)
+        return f"turn  {kinds}" + "".join(f"{name:>{width}}" for name, width in self.titles.items())
+
+    def line(self, record: TurnRecord, *, failures: int, seconds: float) -> Text:
+        """Write the line of a sealed turn."""
+        line = Text(f"{record.turn:>4}  ", style="bold")
+        for kind in KINDS:
+            blocks = [block for block in record.blocks if block["kind"] == kind]
+            line.append(_winner(blocks, self.name_width))
+        applied, rejected = sum(record.applied.values()), sum(record.rejected.values())
+        shown = (
+            (f"{applied:,}", "green"),
+            (f"{rejected:,}", "yellow" if rejected else "dim"),
+            (f"{failures:,}", "bold red" if failures else "dim"),
+            (f"{record.output_tokens:,}", "cyan"),
+            (f"{record.fees:,}", "" if record.fees else "dim"),
+            (f"{record.supply['circulating']:,}", "dim"),
+            (f"{seconds:.1f} s", "dim"),
+        )
+        for (text, style), width in zip(shown, self.titles.values(), strict=True):
+            line.append(f"{text:>{width}}", style=style)
+        return line
+
+
+_WIDE: Final = Layout(
+    11,
+    {
+        "applied": 8,
+        "rejected": 9,
+        "failed": 7,
+        "tokens": 9,
+        "fees": 8,
+        "supply": 12,
+        "time": 8,
+    },
+)
+_NARROW: Final = Layout(
+    8, {"done": 5, "rej": 4, "fail": 5, "tokens": 8, "fees": 7, "supply": 11, "time": 9}
 )
 
 
@@ -80,7 +126,7 @@ class PlainDisplay:
             f"turn {record.turn}/{self._turns}: {blocks or 'no block'}; "
             f"{sum(record.applied.values())} applied, {sum(record.rejected.values())} rejected; "
             f"{record.output_tokens} tokens, fees {record.fees}; "
-            f"supply {record.supply.get('circulating', 0)}; {failures} failures; {seconds:.1f} s"
+            f"supply {record.supply['circulating']}; {failures} failures; {seconds:.1f} s"
         )
 
     def note(self, text: str) -> None:
@@ -97,6 +143,7 @@ class RichDisplay:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._layout = _WIDE if console.width >= len(_WIDE.header) else _NARROW
         self._agents = 1
         self._tokens = 0
         self._progress = Progress(
@@ -118,7 +165,7 @@ class RichDisplay:
         """Print the facts and start the bar."""
         for fact in facts:
             self._console.print(Text(fact, style="dim"))
-        self._console.print(Text(HEADER, style="bold cyan"))
+        self._console.print(Text(self._layout.header, style="bold cyan"))
         self._agents, self._turns = agents, turns
         self._began = time.monotonic()
         self._progress.update(
@@ -151,17 +198,7 @@ class RichDisplay:
 
     def turn_sealed(self, record: TurnRecord, *, failures: int, seconds: float) -> None:
         """Print the turn's line above the bar."""
-        line = Text(f"{record.turn:>4}  ", style="bold")
-        for kind in KINDS:
-            line.append(_winner([block for block in record.blocks if block["kind"] == kind]))
-        rejected = sum(record.rejected.values())
-        line.append(f"{sum(record.applied.values()):>8,}", style="green")
-        line.append(f"{rejected:>9,}", style="yellow" if rejected else "dim")
-        line.append(f"{failures:>7,}", style="bold red" if failures else "dim")
-        line.append(f"{record.output_tokens:>9,}", style="cyan")
-        line.append(f"{record.fees:>8,}", style="" if record.fees else "dim")
-        line.append(f"{record.supply.get('circulating', 0):>12,}", style="dim")
-        line.append(f"{seconds:>6.1f} s", style="dim")
+        line = self._layout.line(record, failures=failures, seconds=seconds)
         self._progress.console.print(line, no_wrap=True, overflow="ellipsis")
 
     def note(self, text: str) -> None:
@@ -184,12 +221,20 @@ class _TimeLeft(ProgressColumn):
         return Text(f"{minutes}:{seconds:02d} left", style="dim")
 
 
-def _winner(blocks: Sequence[Mapping[str, Any]]) -> Text:
+def _winner(blocks: Sequence[Mapping[str, Any]], width: int) -> Text:
     """One column: whose block of a kind is canonical, and how many lost the fork."""
     won = next((str(each["producer"]) for each in blocks if each["status"] == "canonical"), "")
     lost = sum(each["status"] != "canonical" for each in blocks)
-    shown = f"{won[: NAME_WIDTH - 3]}{f'+{lost}' if lost else ''}" or "·"
-    return Text(f"{shown:<{NAME_WIDTH}}", style="" if won else "dim")
+    also = f"+{lost}" if lost else ""
+    shown = f"{_clipped(won, width - 1 - len(also))}{also}" or "·"
+    return Text(f"{shown:<{width}}", style="" if won else "dim")
+
+
+def _clipped(name: str, width: int) -> str:
+    """Shorten a name in its middle: agents often differ in their last letters only."""
+    if len(name) <= width:
+        return name
+    return f"{name[: (width - 1) // 2]}…{name[len(name) - width // 2 :]}"
 
 
 def make_display(console: Console, *, plain: bool) -> Display:

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from sim_engine.types.config import Config
 from sim_engine.types.requests import INIT_ADAPTER
+from sim_orchestrator.context import least_tokens
 from sim_orchestrator.minds.personas import persona
 from sim_orchestrator.minds.scripted import ARCHETYPES
 from sim_orchestrator.options import BY_NAME, OPTIONS, Option, SettingsError
@@ -183,6 +184,9 @@ def resolve(values: Values) -> Settings:
         _agent(index, agent_id, own.get(agent_id, {}), values) for index, agent_id in enumerate(ids)
     )
     _check_init(agents, world, values)
+    for agent in agents:
+        if agent.mind in ("ollama", "local"):
+            check_context(agent, agent.options["num_ctx"], world, "")
     if any(agent.mind == "ollama" for agent in agents) and not values["ollama_host"].strip(" ,"):
         raise SettingsError("OLLAMA_HOST names no host: write it as http://host:11434")
     if any(agent.mind == "recorded" for agent in agents) and not values["recording"]:
@@ -265,6 +269,25 @@ def _check_init(agents: Sequence[AgentSettings], world: Mapping[str, int], value
     if len(set(ids)) < len(ids):
         twice = next(name for name in ids if ids.count(name) > 1)
         raise SettingsError(f"agent {twice!r} is named twice")
+
+
+def check_context(agent: AgentSettings, num_ctx: int, world: Mapping[str, int], whose: str) -> None:
+    """Refuse a context window in which nothing could be asked.  Raises SettingsError.
+
+    Args:
+        agent: who is to be asked.
+        num_ctx: the window (tokens).
+        world: what the world's config overrides.
+        whose: says where the window comes from; empty for the settings.
+    """
+    config = {field.name: getattr(Config(**world), field.name) for field in fields(Config)}
+    answer = int(agent.options["num_predict"])
+    least = least_tokens(config, agent.persona) + answer
+    if num_ctx < least:
+        raise SettingsError(
+            f"a context of {num_ctx} tokens{whose} holds no prompt of {agent.agent_id}: with "
+            f"num_predict {answer} and its persona, num_ctx must be at least {least}"
+        )
 
 
 def init_body(

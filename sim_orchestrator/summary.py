@@ -66,7 +66,10 @@ def print_summary(console: Console, summary: Summary) -> None:
     console.print(_section("decisions", _decisions(tally)))
     if tally.models:
         console.print(_section("models", _models(tally)))
-    console.print(_section("go on with", _commands(summary.db_path)))
+    console.print(_heading("go on with"))
+    # Whole, whatever the width: they are to be copied.
+    for line in _commands(summary.db_path):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def sparkline(values: Sequence[int]) -> str:
@@ -83,7 +86,11 @@ def sparkline(values: Sequence[int]) -> str:
 
 
 def _section(name: str, body: RenderableType) -> Group:
-    return Group(Text(""), Text(name, style="bold cyan"), body)
+    return Group(_heading(name), body)
+
+
+def _heading(name: str) -> Group:
+    return Group(Text(""), Text(name, style="bold cyan"))
 
 
 def _headline(summary: Summary) -> Text:
@@ -203,12 +210,12 @@ def _models(tally: Tally) -> RenderableType:
     return table
 
 
-def _commands(db_path: Path | None) -> Text:
+def _commands(db_path: Path | None) -> list[str]:
     name = shlex.quote(str(db_path or "sim.db"))
     lines = [f'sqlite3 {name} "{query}"' for query in QUERIES]
     if db_path is None:
         lines.append("(sim.db is the file that the engine was started with: its DB_PATH)")
-    return Text("\n".join(lines), no_wrap=True, overflow="ignore")
+    return lines
 
 
 def _table(first: str, *numbers: str) -> Table:

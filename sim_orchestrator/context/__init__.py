@@ -37,6 +37,7 @@ __all__ = [
     "ContextTooSmall",
     "build_messages",
     "estimate_tokens",
+    "least_tokens",
     "repair_messages",
 ]
 
@@ -45,6 +46,9 @@ Message = dict[str, str]
 _RULES: Final = Template(
     resources.files(__name__).joinpath("rules.txt").read_text(encoding="utf-8").rstrip("\n")
 )
+LEAST_WORLD_TOKENS: Final = 300
+"""What a prompt must have for the world and the agent's own part, when least can be said."""
+
 _PUBLIC_SHARE_PERCENT: Final = 40
 """How much of what the rules leave of a budget the public world may take."""
 
@@ -74,6 +78,18 @@ def build_messages(observation: Observation, *, budget_tokens: int) -> list[Mess
         {"role": "system", "content": rules},
         {"role": "user", "content": f"{public.text}\n\n{private.text}"},
     ]
+
+
+def least_tokens(config: Mapping[str, int], persona: str) -> int:
+    """Return the budget below which no prompt of a world can be built, whatever happens in it.
+
+    Args:
+        config: every key of the world's config.
+        persona: who the agent is told to be.
+    """
+    rules = _rules_tokens(_rules(tuple(sorted(config.items()))))
+    fixed = 2 * MESSAGE_OVERHEAD_TOKENS + REPAIR_TOKENS_MAX
+    return rules + fixed + LEAST_WORLD_TOKENS + estimate_foreign_tokens(persona)
 
 
 def repair_messages(messages: Sequence[Message], raw_answer: str, error: str) -> list[Message]:

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from sim_orchestrator.minds.base import Minds
 from sim_orchestrator.minds.hosts import HostPool
 from sim_orchestrator.minds.ollama import OllamaMind
-from sim_orchestrator.settings import AgentSettings, Settings
+from sim_orchestrator.settings import AgentSettings, Settings, check_context
 
 
 async def ask_models(
@@ -31,6 +31,7 @@ async def ask_models(
 
     Raises:
         ModelsUnavailable: a host is not there, or no host has a model.
+        SettingsError: a model reads too little for a prompt.
     """
     pool = HostPool(hosts, parallel=settings.parallel, reach_hint=reach_hint)
     stack.push_async_callback(pool.close)
@@ -42,6 +43,7 @@ async def ask_models(
         if longest:
             # A server cuts a prompt that is longer than its model can read, without a word.
             options["num_ctx"] = min(options["num_ctx"], longest)
+            check_context(agent, options["num_ctx"], settings.world, f", all that {model} reads,")
         minds.by_agent[agent.agent_id] = OllamaMind(
             pool, model=model, options=options, think=agent.think, timeout=settings.timeout
         )

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ import pytest
 
 from sim_orchestrator.__main__ import main
 from sim_orchestrator.minds.base import CallRecord
+from sim_orchestrator.rundir import RunDirectory
 from sim_orchestrator.transcript import TurnRecord, read
 from tests.orchestrator.conftest import Engine
 from tests.orchestrator.stub_ollama import (
@@ -361,3 +365,103 @@ def test_a_run_that_stopped_for_failures_goes_on_when_they_are_mended():
 def test_a_directory_without_a_run_is_named(capsys, command):
     assert main([command, "nowhere"]) == 2
     assert "nowhere holds no run" in capsys.readouterr().err
+
+
+def test_a_transcript_that_lost_its_turns_is_no_replay(capsys):
+    with StubOllama(behave=lively) as stub:
+        play(stub, "--agents", "2", "--turns", "3")
+    path = Path("runs/x/transcript.jsonl")
+    path.write_bytes(path.read_bytes()[:2_000])
+    assert main(["replay", "runs/x"]) == 1
+    assert "turn 1 differs: the transcript ends before it, of 3 turns" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["replay", "report"])
+def test_a_run_that_never_had_its_world_is_named(capsys, command):
+    Path("runs/x").mkdir(parents=True)
+    Path("runs/x/run.json").write_bytes(b"")
+    assert main([command, "runs/x"]) == 2
+    assert "holds a run that never began" in capsys.readouterr().err
+    with StubOllama() as stub:
+        play(stub, "--agents", "1", "--turns", "1", "--name", "y")
+    known = orjson.loads(Path("runs/y/run.json").read_bytes())
+    del known["genesis_hash"], known["config"]
+    Path("runs/x/run.json").write_bytes(orjson.dumps(known))
+    assert main([command, "runs/x"]) == 2
+    assert "holds a run that never began" in capsys.readouterr().err
+
+
+def test_a_name_is_taken_by_whoever_starts_first(capsys):
+    Path("runs/x").mkdir(parents=True)
+    RunDirectory(Path("runs/x")).create()
+    with StubOllama() as stub:
+        assert play(stub, "--agents", "1", "--turns", "1") == 2
+    assert "holds a run already" in capsys.readouterr().err
+    assert Path("runs/x/run.json").exists()
+
+
+def test_a_name_that_no_directory_can_have_is_said(capsys):
+    with StubOllama() as stub:
+        assert play(stub, "--agents", "1", "--name", "n" * 300) == 2
+    assert "File name too long" in capsys.readouterr().err
+
+
+def test_a_turn_that_is_finished_first_stands_under_the_header(capsys):
+    with StubOllama() as stub:
+        play(stub, "--agents", "1", "--turns", "3")
+        path = Path("runs/x/transcript.jsonl")
+        path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+        capsys.readouterr()
+        again = ["--resume", "runs/x", "--turns", "4", "--ollama-host", stub.url, "--plain"]
+        assert main(["run", *again]) == 0
+    shown = capsys.readouterr().out
+    assert shown.index("run runs/x: 1 agents") < shown.index("turn 3/4: ") < shown.index("turn 4/4")
+
+
+def test_impossible_counts_cost_a_turn_and_not_the_run():
+    def behave(request: dict[str, Any], number: int) -> Reply:
+        return say(output_tokens=-40 if number % 2 else 10**14)
+
+    with StubOllama(behave=behave) as stub:
+        assert play(stub, "--agents", "1", "--turns", "2") == 0
+        assert {call.failure is None for _, _, call in calls()} == {False}
+        again = ["--resume", "runs/x", "--turns", "3", "--ollama-host", stub.url]
+        stub.behave = lambda request, number: say()
+        assert main(["run", *again]) == 0
+    assert [record.turn for record in turns()] == [1, 2, 3]
+
+
+def test_a_model_that_was_away_is_asked_again():
+    def behave(request: dict[str, Any], number: int) -> Reply:
+        return Http(404, b'{"error": "model not found"}') if number <= 3 else say()
+
+    with StubOllama(behave=behave) as stub:
+        assert play(stub, "--agents", "1", "--turns", "3") == 0
+    assert [call.failure is None for _, _, call in calls()] == [False, True, True]
+
+
+def with_hosts(hosts: str, *flags: str) -> subprocess.CompletedProcess[str]:
+    """Run in a process of its own, as the client's library reads the variable once."""
+    root = Path(__file__).parents[2]
+    return subprocess.run(
+        [sys.executable, "-m", "sim_orchestrator", *BASE, "--own-engine", *flags],
+        env={**os.environ, "OLLAMA_HOST": hosts, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_several_hosts_can_stand_in_the_environment():
+    with StubOllama() as one, StubOllama() as other:
+        done = with_hosts(f"{one.url},{other.url}", "--agents", "4", "--turns", "1")
+        assert done.returncode == 0, done.stderr
+        assert len(one.requests) + len(other.requests) == 4
+
+
+@pytest.mark.parametrize("hosts", ["http://127.0.0.1:999999", "http://[::1", ","])
+def test_hosts_that_are_none_are_said(hosts):
+    done = with_hosts(hosts)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "OLLAMA_HOST" in done.stderr

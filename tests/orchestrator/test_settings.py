@@ -112,6 +112,19 @@ def test_a_run_that_is_older_than_an_option_goes_on_with_its_default():
     assert resolve(of_run(saved)).world == saved["world"]
 
 
+def test_a_context_that_holds_no_prompt_is_refused():
+    with pytest.raises(SettingsError, match=r"of 2048 tokens .* must be at least (\d+)") as caught:
+        settled({"num_ctx": 2048, "persona": ""})
+    least = int(str(caught.value).rpartition(" ")[2])
+    assert 2048 < least < 3000
+    settled({"num_ctx": least, "persona": ""})
+    with pytest.raises(SettingsError):
+        settled({"num_ctx": least, "num_predict": 513, "persona": ""})
+    with pytest.raises(SettingsError):
+        settled({"num_ctx": least, "persona": "You are many things. " * 20})
+    settled({"num_ctx": 600, "minds": "scripted"})
+
+
 def test_a_roster_can_be_named(tmp_path):
     assert settled({"agents": "ann, bob"}).agent_ids == ["ann", "bob"]
     path = run_file(tmp_path, '[[agent]]\nid = "ann"\n[[agent]]\nid = "bob"\n')
@@ -154,6 +167,10 @@ def test_hosts_and_engine_have_the_names_other_tools_use():
         (f"[options]\nseed = 1{'0' * 30}", "the option seed is 1000.*64-bit"),
         ("[[agent]]\nid = 'a'\narchetype = 'pirate'", "archetype 'pirate': choose one of worker"),
         ("agents = 0", "from 1 to 100000"),
+        ("agents = -5", "from 1 to 100000"),
+        ("agents = true", "type str, not bool"),
+        ("[[agent]]\nid = 'a'\n[[agent]]\nid = 'a'", r"two \[\[agent\]\] tables for 'a'"),
+        ('ollama_host = ","', "OLLAMA_HOST names no host"),
         ("agents = []", "the engine would refuse"),
     ],
 )

@@ -3,11 +3,12 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from sim_orchestrator.display import PlainDisplay, RichDisplay, make_display
 from sim_orchestrator.minds.base import CallRecord, Decision
-from sim_orchestrator.summary import Summary, print_summary, sparkline
+from sim_orchestrator.summary import QUERIES, Summary, print_summary, sparkline
 from sim_orchestrator.tally import Tally, apportion
 from sim_orchestrator.transcript import TurnRecord
 from tests.orchestrator.observations import CONFIG
@@ -173,6 +174,40 @@ def test_without_a_terminal_there_is_one_plain_line_a_turn():
         "turn 1/9: mine ann, stake bob (orphaned); 2 applied, 1 rejected; 7 tokens, fees 3; "
         "supply 800; 1 failures; 1.2 s",
     ]
+
+
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_a_turns_line_fits_the_terminal(width):
+    stream = io.StringIO()
+    console = Console(file=stream, width=width, force_terminal=True, color_system=None)
+    display = make_display(console, plain=False)
+    display.started(["run x"], turns=4, agents=2, done=0)
+    blocks = [
+        {"kind": kind, "producer": "agent_with_a_long_name_7", "status": status, "reward": 1}
+        for kind in ("mine", "stake", "burn")
+        for status in ("canonical", "orphaned")
+    ]
+    supply = {"issued": 9_876_543, "destroyed": 0, "circulating": 9_876_543}
+    record = turn(1, blocks=blocks, output_tokens=123_456, fees=98_765, supply=supply)
+    display.turn_sealed(record, failures=11, seconds=321.5)
+    display.finished()
+    lines = stream.getvalue().splitlines()
+    header, line = lines[1], next(line for line in lines if "123,456" in line)
+    assert header.endswith("time")
+    assert len(header) <= width
+    for said in ("_7+1", "98,765", "9,876,543", "321.5 s"):
+        assert said in line
+
+
+def test_the_commands_are_whole_on_any_terminal():
+    stream = io.StringIO()
+    print_summary(
+        Console(file=stream, width=40),
+        Summary("x", "over", played(), contracts=None, db_path=Path("runs/a-long-name/sim.db")),
+    )
+    shown = stream.getvalue()
+    for query in QUERIES:
+        assert f'sqlite3 runs/a-long-name/sim.db "{query}"\n' in shown
 
 
 def test_on_a_terminal_there_is_a_bar_and_a_line_a_turn():
