@@ -34,7 +34,7 @@ format: $(VENV)/ready-dev  ## format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/ready-dev  ## every benchmark; one alone: .venv/bin/python -m benchmarks.turn --help
+bench: $(VENV)/ready-dev  ## the benchmarks (soak is a target of its own); one alone: .venv/bin/python -m benchmarks.turn --help
 	@set -e; for script in $$(grep -l '^if __name__ == "__main__"' benchmarks/*.py); do \
 		name=$$(basename $$script .py); [ $$name = soak ] && continue; \
 		echo "== benchmarks/$$name"; $(BIN)/python -m benchmarks.$$name; done

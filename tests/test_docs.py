@@ -9,6 +9,7 @@ import pytest
 from sim_engine.rules.rejections import RejectionCode
 from sim_engine.types.conditions import ActionType
 from sim_engine.types.requests import INIT_ADAPTER
+from sim_orchestrator.options import MIND_KINDS, OPTIONS
 
 DOCS = Path(__file__).parents[1] / "docs"
 RULES = (DOCS / "rules.md").read_text(encoding="utf-8")
@@ -41,3 +42,18 @@ def test_every_rejection_code_is_in_the_rules(code):
 def test_every_action_is_in_the_rules(action):
     section = RULES[RULES.index("## 6.") : RULES.index("## 7.")]
     assert f"| `{action}` |" in section
+
+
+def test_every_option_of_a_run_is_in_its_document_with_its_default():
+    text = (DOCS / "orchestrator.md").read_text(encoding="utf-8")
+    found = dict(re.findall(r"^\| `(\w+)` \| (.+?) \| .+ \|$", text, re.MULTILINE))
+    expected = {
+        option.name: option.unset
+        if option.default is None
+        else str(option.default).lower()
+        if option.kind is bool
+        else f"`{option.default}`"
+        for option in OPTIONS
+    }
+    minds = set(MIND_KINDS)  # a table of their own
+    assert {name: default for name, default in found.items() if name not in minds} == expected

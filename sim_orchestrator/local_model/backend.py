@@ -262,8 +262,8 @@ def _start_engine(model: ModelFile, config: BackendConfig, key: str) -> Any:
         import xllamacpp
     except ImportError as error:
         raise LocalModelError(
-            "the embedded model needs xllamacpp: install sim-economy with its extra `local`, "
-            'for example with pip install "sim-economy[local]"'
+            "the embedded model needs xllamacpp: install the project with its extra `local`, "
+            "in a clone of it with `pip install '.[local]'`, or run `make demo` once"
         ) from error
     params = xllamacpp.CommonParams()
     params.model.path = str(model.path)
