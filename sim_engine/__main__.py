@@ -74,13 +74,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="sim-engine", description="The authoritative world of a token economy."
+        prog="sim-engine",
+        description="The authoritative world of a token economy.",
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     serve = commands.add_parser(
         "serve",
+        allow_abbrev=False,
         help="serve a world over HTTP",
         description="Serve the world of a ledger over HTTP until SIGTERM or Ctrl-C.",
         epilog="From the environment only: ",
@@ -90,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
 
     init = commands.add_parser(
         "init",
+        allow_abbrev=False,
         help="make a world from a file, without a server",
         description="Make the world of an empty ledger. Prints the answer of POST /init as JSON.",
     )
@@ -103,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_ledger_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     check = commands.add_parser(
         "verify",
+        allow_abbrev=False,
         help="prove a ledger: play it again and compare every row",
         description="Play the world of a ledger again from genesis and compare every row with what "
         "is stored. Exit status 0 if the ledger is sound, 1 if it is not. An engine may go on "
@@ -115,6 +120,7 @@ def _add_ledger_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
 
     write = commands.add_parser(
         "export",
+        allow_abbrev=False,
         help="write a ledger out, one file a table",
         description="Write every table of a ledger into a directory, one file a table.",
     )
@@ -125,6 +131,7 @@ def _add_ledger_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
 
     raise_version = commands.add_parser(
         "migrate",
+        allow_abbrev=False,
         help="bring a ledger of an older version up to date",
         description="Bring a ledger of an older schema version up to date, after a backup.",
     )

@@ -79,7 +79,7 @@ class Settings:
         3000, "PORT", _integer(0, 65_535), "port to listen on; 0 takes a free one and logs it"
     )
     db_path: Path = _setting(  # noqa: RUF009 - this is dataclasses.field under another name
-        Path("sim.db"), "DB_PATH", Path, "the world's SQLite file; made if it is missing"
+        Path("sim.db"), "DB_PATH", Path, "the world's SQLite file"
     )
     operator_key: str | None = _setting(
         None,

@@ -110,7 +110,6 @@ _WORDED: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
     "greater_than_equal": lambda context: f"must be at least {context['ge']}",
     "less_than_equal": lambda context: f"must be at most {context['le']}",
     "literal_error": lambda context: f"must be {context['expected']}",
-    "enum": lambda context: f"must be {context['expected']}",
     "too_short": lambda context: f"must have at least {context['min_length']} item(s)",
     "too_long": lambda context: f"must have at most {context['max_length']:,} items",
     "string_too_short": lambda context: f"must have at least {context['min_length']} character(s)",
@@ -120,7 +119,6 @@ _WORDED: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
         f"has an unknown {context['discriminator']}: use one of {context['expected_tags']}"
     ),
     "union_tag_not_found": lambda context: f"needs the field {context['discriminator']}",
-    "json_invalid": lambda context: f"is no valid JSON: {context['error']}",
 }
 
 

@@ -2,3 +2,5 @@
 
 It owns prompts, models, parsing, budgets and transcripts. It owns no world state.
 """
+
+__version__ = "0.1.0"

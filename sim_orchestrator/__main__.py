@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from sim_engine.types.config import Config
+from sim_orchestrator import __version__
 from sim_orchestrator.engine_client import EngineError
 from sim_orchestrator.local_model import LocalModelError
 from sim_orchestrator.minds.base import ModelsUnavailable
@@ -143,8 +144,11 @@ def _number_or_text(text: str) -> int | float | str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="sim-orchestrator", description="Lets language models live in a token economy."
+        prog="sim-orchestrator",
+        description="Lets language models live in a token economy.",
+        allow_abbrev=False,
     )
+    parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_play(commands, "run", "play turns on an engine, or go on with a run")
     _add_play(
@@ -166,6 +170,7 @@ def _add_play(
         name,
         help=text,
         usage="%(prog)s [--flag VALUE …]",
+        allow_abbrev=False,
         description=text.capitalize() + ".",
         epilog=_epilog(DEMO["world"] if name == "demo" else {}),
         formatter_class=argparse.RawDescriptionHelpFormatter,

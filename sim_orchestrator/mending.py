@@ -81,6 +81,18 @@ def _action_names() -> dict[str, str]:
     return {_folded(name): name for name in _schema()["discriminator"]["mapping"]}
 
 
+@lru_cache(maxsize=1)
+def _with_amount() -> frozenset[str]:
+    """Name the actions that take an amount: of these, a bare number can only be that."""
+    schema = _schema()
+    definitions = {
+        name: schema["$defs"][reference.rpartition("/")[2]]
+        for name, reference in schema["discriminator"]["mapping"].items()
+        if isinstance(reference, str)  # a proposal is one of several objects, without an amount
+    }
+    return frozenset(name for name, one in definitions.items() if "amount" in one["properties"])
+
+
 def _named(item: Any, mends: set[Mend]) -> Json:
     """Return the item as an object with its action's name under ``type``."""
     if isinstance(item, str):
@@ -101,11 +113,13 @@ def _named(item: Any, mends: set[Mend]) -> Json:
             "it has no type" if named is None else f"there is no action of type {_short(named)}"
         )
     mends.add(Mend.TYPE_KEY)
-    inner = item[key]
+    name, inner = action_name(key), item[key]
     fields = inner if isinstance(inner, dict) else {}
     if isinstance(inner, int | float | str) and not isinstance(inner, bool) and inner != "":
+        if name not in _with_amount():
+            raise Unmendable(f"{name} takes no {_short(inner)}")
         fields = {"amount": inner}
-    return {"type": action_name(key), **fields}
+    return {"type": name, **fields}
 
 
 def _type_key(item: Json) -> str | None:

@@ -48,7 +48,7 @@ class TurnRecord:
         billed_tokens: those of them that were beyond the commons.
         fees: inference fees charged (tokens).
         supply: issued, destroyed, circulating (tokens).
-        core_income: what one core paid (tokens).
+        core_income: what one core paid, or would have paid to an owner (tokens).
         queued: actions that others had queued at the engine; a replay does not have them.
     """
 

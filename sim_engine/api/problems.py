@@ -27,7 +27,7 @@ class Kind:
     example: str
 
 
-def _engine(error: type[errors.RequestError], example: str) -> Kind:
+def _raised_as(error: type[errors.RequestError], example: str) -> Kind:
     """Describe a kind of problem that the engine itself raises."""
     return Kind(error.status, error.title, example)
 
@@ -60,26 +60,26 @@ KINDS: Final[Mapping[str, Kind]] = {
         "SIM_ALLOW_OPEN=1 if something else guards the port",
     ),
     "not_found": Kind(404, "Not found", "there is nothing at this path; /docs lists every path"),
-    "unknown_agent": _engine(errors.NotFound, "there is no agent 'agent_9' in this world"),
-    "unknown_contract": _engine(errors.NotFound, "there is no contract 'c9' in this world"),
-    "unknown_turn": _engine(errors.NotFound, "turn 9 is not sealed; the last one is 7"),
-    "unknown_block": _engine(errors.NotFound, "there is no block with this hash"),
+    "unknown_agent": _raised_as(errors.NotFound, "there is no agent 'agent_9' in this world"),
+    "unknown_contract": _raised_as(errors.NotFound, "there is no contract 'c9' in this world"),
+    "unknown_turn": _raised_as(errors.NotFound, "turn 9 is not sealed; the last one is 7"),
+    "unknown_block": _raised_as(errors.NotFound, "there is no block with this hash"),
     "method_not_allowed": Kind(
         405, "Method not allowed", "this path takes other methods: see the header Allow"
     ),
     "body_too_slow": Kind(408, "Body too slow", "the body was not complete within 60 seconds"),
-    "no_world": _engine(errors.NoWorld, "create a world first, with POST /init"),
-    "world_exists": _engine(errors.WorldExists, "this ledger holds a different world already"),
-    "turn_sealed": _engine(errors.TurnSealed, "turn 7 was sealed with another body"),
-    "turn_out_of_order": _engine(errors.TurnOutOfOrder, "the next turn is 8, not 9"),
-    "queue_full": _engine(errors.QueueFull, "the agent has queued as many actions as it may"),
-    "idempotency_key_reused": _engine(
+    "no_world": _raised_as(errors.NoWorld, "create a world first, with POST /init"),
+    "world_exists": _raised_as(errors.WorldExists, "this ledger holds a different world already"),
+    "turn_sealed": _raised_as(errors.TurnSealed, "turn 7 was sealed with another body"),
+    "turn_out_of_order": _raised_as(errors.TurnOutOfOrder, "the next turn is 8, not 9"),
+    "queue_full": _raised_as(errors.QueueFull, "the agent has queued as many actions as it may"),
+    "idempotency_key_reused": _raised_as(
         errors.KeyReused, "this key came before, with another request; use a new one"
     ),
     "body_too_large": Kind(
         413, "Body too large", "the body is larger than 33,554,432 bytes, the most that is taken"
     ),
-    "malformed": _engine(errors.Malformed, "1 place in the request is malformed; see errors"),
+    "malformed": _raised_as(errors.Malformed, "1 place in the request is malformed; see errors"),
     "rate_limited": Kind(
         429, "Rate limited", "too many requests; wait as the header Retry-After says"
     ),
@@ -89,8 +89,8 @@ KINDS: Final[Mapping[str, Kind]] = {
     "internal_error": Kind(
         500, "Internal error", "the engine failed on this request; the world is unchanged"
     ),
-    "halted": _engine(errors.Halted, "the engine takes no writes any more; /health says why"),
-    "storage_failed": _engine(
+    "halted": _raised_as(errors.Halted, "the engine takes no writes any more; /health says why"),
+    "storage_failed": _raised_as(
         errors.StorageFailed, "the ledger could not be written; nothing is applied"
     ),
 }

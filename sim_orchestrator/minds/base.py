@@ -115,11 +115,6 @@ class Decision:
         return list(self.calls[-1].actions)
 
     @property
-    def thought(self) -> str:
-        """The reasoning given with the actions."""
-        return self.calls[-1].thought
-
-    @property
     def notes(self) -> str:
         """What the agent wants to be told next turn."""
         return self.calls[-1].notes

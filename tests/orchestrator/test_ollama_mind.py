@@ -79,7 +79,7 @@ def test_a_good_answer_is_a_decision():
     log = Log()
     decision, requests = decide(lambda request, number: say(), log)
     assert decision.actions == [JOB]
-    assert (decision.thought, decision.notes, decision.failure) == ("work", "I worked", None)
+    assert (decision.notes, decision.failure) == ("I worked", None)
     (call,) = decision.calls
     assert log.calls == [call]
     assert (call.attempt, call.model, call.final) == (1, MODEL, True)

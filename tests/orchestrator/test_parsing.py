@@ -57,6 +57,14 @@ def test_each_answer_of_the_table(row: dict[str, Any]):
     assert (found.thought, found.notes) == (row.get("thought", ""), row.get("notes", ""))
 
 
+def test_a_bare_number_is_an_amount_or_nothing():
+    """Two mines, or a mine of 2? Whoever guesses has made the decision."""
+    found = parsed('{"actions": [{"mine": 2}, {"burn": 20}, {"speak": "hi"}, {"job": true}]}')
+    assert [action["type"] for action in found.actions] == ["burn", "job"]
+    assert found.dropped[0].endswith("mine takes no 2")
+    assert found.dropped[1].endswith("speak takes no 'hi'")
+
+
 def test_every_mend_is_shown_by_the_table_or_below():
     shown = {mend for row in TABLE for mend in row.get("mends", [])}
     below = {Mend.LONG_TEXT, Mend.MANY, Mend.TEXT_LENGTH, Mend.JUNK}

@@ -15,6 +15,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+import sim_engine
+import sim_orchestrator
+
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 LOCKS = ("all", "runtime")
@@ -168,3 +171,8 @@ def test_what_is_imported_is_declared(folder: str, extras: tuple[str, ...]):
     for module, importer in imported(folder):
         names = {canonicalize_name(name) for name in providers.get(module, [module])}
         assert names & known, f"{importer} imports {module}: add it to pyproject.toml"
+
+
+def test_all_say_the_same_version():
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+    assert sim_engine.__version__ == sim_orchestrator.__version__ == declared

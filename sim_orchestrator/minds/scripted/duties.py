@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from sim_orchestrator.context.possible import signing_cost
 from sim_orchestrator.minds.scripted.desk import Contract, Desk
 
 SIGNATURES_A_TURN: Final = 2
 
-PAYEE_TERM: Final = {"service": "provider", "insurance": "insurer", "information_sale": "seller"}
-"""Which term names the payee's role; for an insurance it names the payer's.  (rules §10)"""
+ROLE_TERM: Final = {"service": "provider", "insurance": "insurer", "information_sale": "seller"}
+"""Which term names a role: the payee's, but for an insurance the payer's.  (rules §10)"""
 
 
 def duties(desk: Desk) -> None:
@@ -46,7 +47,7 @@ def _attest(desk: Desk, contract: Contract) -> None:
     contract_id = contract["contract_id"]
     roll = desk.dice_for(f"attest {contract_id}").random()
     insurance = contract["contract_type"] == "insurance"
-    named = contract[contract["terms"][PAYEE_TERM[contract["contract_type"]]]]
+    named = contract[contract["terms"][ROLE_TERM[contract["contract_type"]]]]
     payee = (named != desk.me) if insurance else (named == desk.me)
     if insurance and payee:
         # a claim is a dispute by the insured
@@ -63,25 +64,7 @@ def _attest(desk: Desk, contract: Contract) -> None:
 
 def _sign(desk: Desk, contract: Contract) -> bool:
     role = "arbitrator" if contract["arbitrator"] == desk.me else "counterparty"
-    cost = int(contract[f"{role}_collateral"])
-    if role == "counterparty":
-        cost += _owed_by_counterparty(contract)
+    cost = signing_cost(contract, role)
     if cost > desk.funds // 2:
         return False
     return desk.take("sign_contract", cost=cost, contract_id=contract["contract_id"], role=role)
-
-
-def _owed_by_counterparty(contract: Contract) -> int:
-    """Return what the terms make the counterparty pay in with its signature (tokens)."""
-    terms = contract["terms"]
-    match contract["contract_type"]:
-        case "loan":
-            return int(terms["principal"]) if terms["lender"] == "counterparty" else 0
-        case "service":
-            return int(terms["price"]) if terms["provider"] == "proposer" else 0
-        case "insurance":
-            insurer = terms["insurer"] == "counterparty"
-            return int(terms["coverage"] if insurer else terms["premium"])
-        case "information_sale":
-            return int(terms["price"]) if terms["seller"] == "proposer" else 0
-    return 0
