@@ -24,6 +24,10 @@ from sim_engine.ledger.rows import Row, Values
 from sim_engine.ledger.seal import CHUNK_ROWS, digest_chunks
 from sim_engine.ledger.store import check_file, open_database
 
+PAYLOAD: Final = tables.place_of(tables.actions.c.payload)
+QUEUED: Final = tables.place_of(tables.actions.c.queued)
+"""Places in whole rows of ``actions``."""
+
 NOT_JSON: Final = ""
 """Stands where a digest would, for rows that JSON can not hold: no rows hash to it."""
 
@@ -135,8 +139,8 @@ class Pages:
         except orjson.JSONDecodeError:
             pass  # There are bytes that are no UTF-8 in a text.
         rows = self.of_turn("actions", turn)
-        queued = [row for row in rows if row[9] is not None]
-        return [row[4] for row in rows], queued, len(rows), NOT_JSON
+        queued = [row for row in rows if row[QUEUED] is not None]
+        return [row[PAYLOAD] for row in rows], queued, len(rows), NOT_JSON
 
     def select(self, statement: str, *parameters: Any) -> list[Row]:
         """Read all rows of a query; bytes that are no text are kept, so that they can be named."""

@@ -10,6 +10,9 @@ from sqlalchemy import Connection, RowMapping, Select, Table, literal, or_, sele
 from sim_engine.ledger import rows, tables
 from sim_engine.rules.views import supply_view
 
+BLOCK_TURN: Final = tables.place_of(tables.blocks.c.turn)
+"""Its place in whole rows of ``blocks``."""
+
 JSON_METRICS: Final = ("issued_by_reason", "destroyed_by_reason", "contracts_by_status")
 
 
@@ -54,7 +57,7 @@ def genesis(connection: Connection) -> tuple[str, str]:
 
 def block_view(row: Any) -> dict[str, Any]:
     """Show a block from its row."""
-    return {**_block_of_turn(row), "turn": row[5]}
+    return {**_block_of_turn(row), "turn": row[BLOCK_TURN]}
 
 
 def speech(connection: Connection, turn: int) -> list[dict[str, Any]]:

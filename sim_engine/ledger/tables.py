@@ -8,7 +8,7 @@ turn several times as slow.
 from __future__ import annotations
 
 from importlib.resources import files
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import (
     CheckConstraint,
@@ -265,6 +265,11 @@ def create_schema(connection: Connection) -> None:
             connection.exec_driver_sql(statement)
     connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def place_of(column: Column[Any]) -> int:
+    """Return the place of a column in whole rows of its table."""
+    return column.table.columns.keys().index(column.name)
 
 
 def insert_into(table: Table, *, rows: int = 1) -> str:

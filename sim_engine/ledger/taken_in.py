@@ -12,9 +12,10 @@ from typing import Any, Final, NoReturn
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
+from sim_engine.ledger import tables
 from sim_engine.ledger.audit import Broken, Difference, key_of, read_json
 from sim_engine.ledger.journal import Intake, Usage
-from sim_engine.ledger.pages import Pages
+from sim_engine.ledger.pages import PAYLOAD, QUEUED, Pages
 from sim_engine.ledger.rows import Values, to_json
 from sim_engine.rules.in_hand import Submitted, make_plan
 from sim_engine.rules.state import Agent
@@ -23,6 +24,12 @@ from sim_engine.types.fields import Amount
 from sim_engine.types.requests import ACTION_ADAPTER, ACTIONS_ADAPTER, ModelName, OutputTokens
 
 TABLES: Final = ("submissions", "actions", "inference")
+
+SENDER: Final = tables.place_of(tables.submissions.c.agent_id)
+COUNT: Final = tables.place_of(tables.submissions.c.actions)
+OWNER: Final = tables.place_of(tables.actions.c.agent_id)
+USER: Final = tables.place_of(tables.inference.c.agent_id)
+"""Places in whole rows of those tables."""
 
 KNOWN_ACTIONS_MAX: Final = 1_000
 """How many actions are kept to be known again by their payloads."""
@@ -55,34 +62,34 @@ class TakenIn:
         payloads, queued, count, digest = self._pages.payloads_of_turn(turn)
         self.hashed["actions"] = count, digest
         inference = self._values("inference", turn)
-        senders = self._owners("submissions", submissions, 2)
-        users = self._owners("inference", inference, 1)
+        senders = self._owners("submissions", submissions, SENDER)
+        users = self._owners("inference", inference, USER)
         self._check_queued(queued)
         requested = count - len(queued)
-        counts = [row[3] for row in submissions]
+        counts = [row[COUNT] for row in submissions]
         if not _add_up(senders, counts, requested):
             _blame_a_submission(submissions, requested)
         if users != senders:
             _check_users(inference, users, senders)
         plan, agent_ids = make_plan(
-            zip(senders, counts, strict=True), self._owners("actions", queued, 2)
+            zip(senders, counts, strict=True), self._owners("actions", queued, OWNER)
         )
         actions = self._read_actions(turn, payloads)
         usage = _read_usage(inference)
         used = [(user, row[3]) for user, row in zip(users, usage, strict=True)]
         return Intake(
             Submitted(actions, plan, used),
-            [(row[2], row[3]) for row in submissions],
+            [(row[SENDER], row[COUNT]) for row in submissions],
             payloads,
             agent_ids,
-            [row[9] for row in queued],
+            [row[QUEUED] for row in queued],
             usage,
         )
 
     def _check_queued(self, queued: Sequence[Values]) -> None:
         """Check that actions left the pool in the order of their ids. Raises Broken."""
         for row in queued:
-            queued_id = row[9]
+            queued_id = row[QUEUED]
             if type(queued_id) is not int or queued_id <= self._last_queued:
                 expected = f"an id above {self._last_queued}"
                 raise Broken(Difference("actions", key_of("actions", row), queued_id, expected))
@@ -141,9 +148,9 @@ def _blame_a_payload(stored: Sequence[Values]) -> None:
     """Find the payload that is no action, or not written as one. Raises Broken for it."""
     for row in stored:
         key = key_of("actions", row)
-        value = check_action("actions", key, row[4])
-        if to_json(value) != row[4]:
-            raise Broken(Difference("actions", key, row[4], to_json(value)))
+        value = check_action("actions", key, row[PAYLOAD])
+        if to_json(value) != row[PAYLOAD]:
+            raise Broken(Difference("actions", key, row[PAYLOAD], to_json(value)))
 
 
 def _add_up(senders: list[Agent], counts: list[Any], requested: int) -> bool:
