@@ -28,7 +28,7 @@ from sim_engine.ledger import tables
 from sim_engine.ledger.audit import Progress, Report, verify_hashes
 from sim_engine.ledger.replay import verify
 
-SIZES: Final = "16:48:2000,100:300:400,1000:3000:40,10000:30000:5"
+SIZES: Final = "16:48:2000,100:300:400,1000:3000:100,10000:30000:20"
 
 
 def make(ledger: Path, agents: int, actions: int, turns: int) -> None:
