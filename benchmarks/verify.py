@@ -25,8 +25,9 @@ from typing import Final
 from benchmarks.worlds import init_body, turn_body
 from sim_engine.engine import Engine
 from sim_engine.ledger import tables
-from sim_engine.ledger.audit import Progress, Report, verify_hashes
+from sim_engine.ledger.audit import verify_hashes
 from sim_engine.ledger.replay import verify
+from sim_engine.ledger.report import Progress, Report
 
 SIZES: Final = "16:48:2000,100:300:400,1000:3000:100,10000:30000:20"
 

@@ -12,10 +12,11 @@ from typing import Final
 from sim_engine import __version__
 from sim_engine.engine import Engine
 from sim_engine.errors import RequestError
-from sim_engine.ledger.audit import Progress, verify_hashes
+from sim_engine.ledger.audit import verify_hashes
 from sim_engine.ledger.export import MissingExtra, export
 from sim_engine.ledger.migrate import MigrationFailed, migrate
 from sim_engine.ledger.replay import verify
+from sim_engine.ledger.report import Progress
 from sim_engine.ledger.store import (
     DatabaseInUse,
     ForeignDatabase,
@@ -216,10 +217,11 @@ def _progress() -> Iterator[Progress]:
         yield lambda turn, last: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
 
     columns = ("turns", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("turns", total=None)
         yield lambda turn, last: bar.update(task, completed=turn, total=last)
 

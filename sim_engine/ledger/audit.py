@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import gc
 import sqlite3
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from sim_engine.ledger import tables
 from sim_engine.ledger.journal import HISTORY
 from sim_engine.ledger.pages import Pages, open_pages
+from sim_engine.ledger.report import Broken, Difference, Progress, Report
 from sim_engine.ledger.rows import Row, Values, to_json
 from sim_engine.ledger.seal import digest_rows, seal
 from sim_engine.ledger.store import ForeignDatabase, LedgerUnavailable, is_of_the_machine
@@ -46,48 +46,6 @@ ACCOUNTS_MIN: Final = 250
 
 YOUNG_OBJECTS: Final = 2_000_000
 """How many objects may be made before the garbage collector looks at them: a turn leaves none."""
-
-Progress = Callable[[int, int], None]
-"""Told (turns checked, turns in all)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One place where a ledger is not what it should be."""
-
-    table: str
-    key: str
-    stored: Any
-    expected: Any
-
-    def __str__(self) -> str:
-        """Say it in one line."""
-        return f"{self.table} [{self.key}]: stored {self.stored!r}, expected {self.expected!r}"
-
-
-@dataclass(slots=True)
-class Report:
-    """What a verification looked at, and what it found."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    """Rows by table; ``turns`` without genesis."""
-    differences: list[Difference] = field(default_factory=list)
-    turn_hash: str = ""
-    """The seal of the last turn, which stands for all of the history before it."""
-
-    @property
-    def sound(self) -> bool:
-        """Tell whether nothing is wrong."""
-        return not self.differences
-
-
-class Broken(Exception):
-    """Checking can not go on past this difference."""
-
-    def __init__(self, difference: Difference) -> None:
-        """Carry the difference."""
-        super().__init__(str(difference))
-        self.difference = difference
 
 
 @contextmanager
@@ -198,7 +156,7 @@ def check_structure(pages: Pages) -> None:
     """
     change = find_change(pages.select)
     if change is not None:
-        raise Broken(Difference(change.table, change.what, change.stored, change.expected))
+        raise Broken(change)
     if not any(pages.number(f'SELECT count(*) FROM "{name}"') for name in GENESIS_TABLES):
         raise ForeignDatabase("this ledger holds no world yet: POST /init makes one")
 

@@ -16,10 +16,6 @@ from pydantic import ValidationError
 
 from sim_engine.ledger import rows, tables, taken_in
 from sim_engine.ledger.audit import (
-    Broken,
-    Difference,
-    Progress,
-    Report,
     Sums,
     check_digests,
     check_seal,
@@ -33,6 +29,7 @@ from sim_engine.ledger.audit import (
 )
 from sim_engine.ledger.journal import HISTORY, SealedTurn, write_up, write_up_genesis
 from sim_engine.ledger.pages import Pages, open_pages
+from sim_engine.ledger.report import Broken, Difference, Progress, Report
 from sim_engine.ledger.rows import Row
 from sim_engine.ledger.seal import digest_rows
 from sim_engine.ledger.taken_in import TakenIn, check_action

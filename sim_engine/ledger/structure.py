@@ -7,33 +7,19 @@ changes rows behind the engine's back: what is read from such a file proves noth
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from sqlalchemy import create_engine
 
 from sim_engine.ledger import tables
+from sim_engine.ledger.report import Difference
 
 Select = Callable[[str], Sequence[Sequence[Any]]]
 """Runs a query and returns its rows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One thing about a table that is not as it was made."""
-
-    table: str
-    what: str
-    stored: Any
-    expected: Any
-
-    def __str__(self) -> str:
-        """Say it in one line."""
-        return f"{self.table} [{self.what}] is {self.stored!r}, not {self.expected!r}"
-
-
-def find_change(select: Select) -> Change | None:
+def find_change(select: Select) -> Difference | None:
     """Return the first thing that was changed about the tables of a ledger, if any was.
 
     Further tables, views and indexes are nobody's business but their owner's.
@@ -44,10 +30,10 @@ def find_change(select: Select) -> Change | None:
             continue
         for column in {**expected, **found}:
             if found.get(column) != expected.get(column):
-                return Change(name, f"column {column}", found.get(column), expected.get(column))
-        return Change(name, "order of columns", list(found), list(expected))
+                return Difference(name, f"column {column}", found.get(column), expected.get(column))
+        return Difference(name, "order of columns", list(found), list(expected))
     for trigger, table in select("SELECT name, tbl_name FROM sqlite_master WHERE type = 'trigger'"):
-        return Change(table, f"trigger {trigger}", "a trigger", None)
+        return Difference(table, f"trigger {trigger}", "a trigger", None)
     return None
 
 

@@ -13,9 +13,10 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from sim_engine.ledger import tables
-from sim_engine.ledger.audit import Broken, Difference, key_of, read_json
+from sim_engine.ledger.audit import key_of, read_json
 from sim_engine.ledger.journal import Intake, Usage
 from sim_engine.ledger.pages import PAYLOAD, QUEUED, Pages
+from sim_engine.ledger.report import Broken, Difference
 from sim_engine.ledger.rows import Values, to_json
 from sim_engine.rules.in_hand import Submitted, make_plan
 from sim_engine.rules.state import Agent

@@ -14,11 +14,11 @@ import pytest
 from sim_engine.__main__ import main
 from sim_engine.engine import Engine
 from sim_engine.ledger import tables
-from sim_engine.ledger.audit import Report, verify_hashes
+from sim_engine.ledger.audit import verify_hashes
 from sim_engine.ledger.journal import HISTORY
 from sim_engine.ledger.replay import verify
+from sim_engine.ledger.report import Report
 from sim_engine.ledger.store import ForeignDatabase
-from tests.trust import everything
 
 BOTH = pytest.mark.parametrize("mode", [verify, verify_hashes])
 WITHOUT_GENESIS = [name for name in HISTORY if name not in ("entries", "blocks")]
@@ -28,13 +28,6 @@ NO_VIEWS = [
 """They stand in the way of changes to the tables that they show."""
 
 BY_TURN_AND_SEQ = [name for name in HISTORY if name != "turn_metrics"]
-
-
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("tampering") / "sound.db"
-    everything.make(path)
-    return path
 
 
 @pytest.fixture

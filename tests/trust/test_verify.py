@@ -20,10 +20,11 @@ import pytest
 
 from sim_engine.engine import Engine
 from sim_engine.ledger import tables
-from sim_engine.ledger.audit import Report, verify_hashes
+from sim_engine.ledger.audit import verify_hashes
 from sim_engine.ledger.journal import HISTORY
 from sim_engine.ledger.pages import open_pages
 from sim_engine.ledger.replay import verify
+from sim_engine.ledger.report import Report
 from sim_engine.ledger.seal import CHUNK_ROWS
 from tests.trust import everything
 
@@ -52,13 +53,6 @@ def quietly(turn: int, last: int) -> None:
 
 def _note(seen: list[tuple[int, int]], turn: int, last: int) -> None:
     seen.append((turn, last))
-
-
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("trust") / "sound.db"
-    everything.make(path)
-    return path
 
 
 @pytest.fixture
