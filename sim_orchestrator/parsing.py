@@ -104,7 +104,7 @@ def parse_answer(text: str, *, done_reason: str, observation: Observation) -> Pa
         text = text[:MAX_TEXT_CHARS]
     answer = _find_answer(_without_thinking(text, mends), mends)
     if answer is None:
-        return ParseFailure(_no_answer(text, done_reason))
+        return ParseFailure(_no_answer(text, done_reason, cut=Mend.LONG_TEXT in mends))
     return _interpret(answer, done_reason, observation, mends)
 
 
@@ -335,10 +335,12 @@ def _nothing_usable(dropped: Sequence[str], done_reason: str) -> str:
     return f"none of the actions could be used: {listed}"
 
 
-def _no_answer(text: str, done_reason: str) -> str:
-    """Say why no answer was found in the text."""
+def _no_answer(text: str, done_reason: str, *, cut: bool) -> str:
+    """Say why no answer was found in the text, or in what was read of it."""
     if not text.strip():
         return "the answer is empty"
+    if cut:
+        return f"the answer has no actions in its first {MAX_TEXT_CHARS:,} characters; be brief"
     if done_reason == "length":
         return _cut_off(done_reason)
     if "{" in text:

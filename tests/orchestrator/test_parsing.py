@@ -90,6 +90,13 @@ def test_of_a_huge_answer_only_the_beginning_is_read():
     assert Mend.LONG_TEXT in found.mends
 
 
+def test_an_answer_whose_actions_come_too_late_is_told_so():
+    long = json.dumps({"thought": "x" * 500_000, "actions": [{"type": "mine"}]})
+    found = parse(long)
+    assert isinstance(found, ParseFailure)
+    assert "no actions in its first 400,000 characters" in found.error
+
+
 @pytest.mark.parametrize(
     "piece",
     [
