@@ -163,8 +163,7 @@ def _serve(flags: argparse.Namespace) -> int:
             f"can not listen on {settings.host}:{settings.port} ({error.strerror}); "
             "choose another address with HOST and PORT"
         ) from None
-    with using(settings.db_path):
-        engine = Engine.open(settings.db_path, own_process=True)
+    engine = Engine.open(settings.db_path, own_process=True)
     serve(create_app(settings, engine=engine), sockets)
     return 0
 
@@ -172,8 +171,7 @@ def _serve(flags: argparse.Namespace) -> int:
 def _init(flags: argparse.Namespace) -> int:
     settings = read_settings(flags)
     body = _read(flags.world)
-    with using(settings.db_path):
-        engine = Engine.open(settings.db_path)
+    engine = Engine.open(settings.db_path)
     try:
         with using(settings.db_path):
             answer = engine.init(body)

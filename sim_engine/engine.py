@@ -35,7 +35,7 @@ from sim_engine.evidence import write_evidence
 from sim_engine.intake import parse, take_in
 from sim_engine.ledger import queries, rows, tables
 from sim_engine.ledger.journal import Intake, write_up, write_up_genesis
-from sim_engine.ledger.store import LedgerUnavailable, Store
+from sim_engine.ledger.store import LedgerUnavailable, Store, using
 from sim_engine.observation import Observer, config_view
 from sim_engine.pending import PendingPool
 from sim_engine.rules.genesis import create_world
@@ -118,7 +118,8 @@ class Engine(Observer):
         engine has the file open, ForeignDatabase if it is not ours to write, LedgerUnavailable if
         the machine does not let it be written.
         """
-        return cls(Store(db_path), own_process=own_process)
+        with using(db_path):
+            return cls(Store(db_path), own_process=own_process)
 
     def close(self) -> None:
         """Wait for the turn in hand, then close the ledger."""

@@ -8,7 +8,6 @@ sealed with the stored answer, so no turn is lost and none is played twice.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -158,7 +157,8 @@ class EngineClient:
     ) -> Json:
         began = time.monotonic()
         seconds = ANSWER_SECONDS if patience_seconds is None else CHECK_SECONDS
-        for attempt in itertools.count():
+        attempt = 0
+        while True:
             try:
                 async with asyncio.timeout(seconds):
                     response = await self._http.request(method, path, content=body)
@@ -183,7 +183,7 @@ class EngineClient:
             if time.monotonic() - began >= patience:
                 raise trouble
             await asyncio.sleep(_PAUSES[min(attempt, len(_PAUSES) - 1)])
-        raise AssertionError("an engine is asked until it answers or patience is over")
+            attempt += 1
 
     def _json(self, response: httpx.Response) -> Json:
         try:

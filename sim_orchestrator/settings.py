@@ -184,9 +184,10 @@ def resolve(values: Values) -> Settings:
         _agent(index, agent_id, own.get(agent_id, {}), values) for index, agent_id in enumerate(ids)
     )
     _check_init(agents, world, values)
+    config = whole_config(world)
     for agent in agents:
         if agent.mind in ("ollama", "local"):
-            check_context(agent, agent.options["num_ctx"], world, "")
+            check_context(agent, agent.options["num_ctx"], config, "")
     if any(agent.mind == "ollama" for agent in agents) and not values["ollama_host"].strip(" ,"):
         raise SettingsError("OLLAMA_HOST names no host: write it as http://host:11434")
     if any(agent.mind == "recorded" for agent in agents) and not values["recording"]:
@@ -271,16 +272,23 @@ def _check_init(agents: Sequence[AgentSettings], world: Mapping[str, int], value
         raise SettingsError(f"agent {twice!r} is named twice")
 
 
-def check_context(agent: AgentSettings, num_ctx: int, world: Mapping[str, int], whose: str) -> None:
+def whole_config(world: Mapping[str, int]) -> dict[str, int]:
+    """Return every key of a world's config, from what overrides it."""
+    config = Config(**world)
+    return {field.name: getattr(config, field.name) for field in fields(Config)}
+
+
+def check_context(
+    agent: AgentSettings, num_ctx: int, config: Mapping[str, int], whose: str
+) -> None:
     """Refuse a context window in which nothing could be asked.  Raises SettingsError.
 
     Args:
         agent: who is to be asked.
         num_ctx: the window (tokens).
-        world: what the world's config overrides.
+        config: every key of the world's config.
         whose: says where the window comes from; empty for the settings.
     """
-    config = {field.name: getattr(Config(**world), field.name) for field in fields(Config)}
     answer = int(agent.options["num_predict"])
     least = least_tokens(config, agent.persona) + answer
     if num_ctx < least:

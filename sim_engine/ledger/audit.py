@@ -7,7 +7,6 @@ key, what is stored and what should be.
 from __future__ import annotations
 
 import gc
-import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import orjson
-from sqlalchemy.exc import DBAPIError
 
 from sim_engine.ledger import tables
 from sim_engine.ledger.journal import HISTORY
@@ -24,7 +22,7 @@ from sim_engine.ledger.pages import Pages, open_pages
 from sim_engine.ledger.report import Broken, Difference, Progress, Report
 from sim_engine.ledger.rows import Row, Values, to_json
 from sim_engine.ledger.seal import digest_rows, seal
-from sim_engine.ledger.store import ForeignDatabase, LedgerUnavailable, is_of_the_machine
+from sim_engine.ledger.store import DamagedLedger, ForeignDatabase, using
 from sim_engine.ledger.structure import find_change
 
 GENESIS_PARTS: Final = ("config", "entries", "blocks", "agents", "cores", "turns")
@@ -59,17 +57,12 @@ def noting(path: Path, report: Report) -> Iterator[None]:
     thresholds = gc.get_threshold()
     gc.set_threshold(YOUNG_OBJECTS)
     try:
-        yield
+        with using(path):
+            yield
     except Broken as broken:
         report.differences.append(broken.difference)
-    except (sqlite3.DatabaseError, DBAPIError) as error:
-        fault = error.orig if isinstance(error, DBAPIError) else error
-        if is_of_the_machine(fault):
-            raise LedgerUnavailable(f"{path} can not be read now: {fault}") from error
-        report.differences.append(Difference(path.name, "file", str(fault), "a readable file"))
-    except UnicodeDecodeError as error:
-        # So does the driver put it when SQLite tells of a damage and quotes what is there.
-        report.differences.append(Difference(path.name, "file", str(error), "a readable file"))
+    except DamagedLedger as damaged:
+        report.differences.append(Difference(path.name, "file", damaged.reason, "a readable file"))
     finally:
         gc.set_threshold(*thresholds)
 

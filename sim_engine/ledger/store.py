@@ -52,6 +52,15 @@ class ForeignDatabase(Exception):
     """The file is no ledger of this program, or one of another schema version."""
 
 
+class DamagedLedger(ForeignDatabase):
+    """SQLite can not make sense of the file; ``reason`` is what it says."""
+
+    def __init__(self, path: Path, reason: BaseException | None) -> None:
+        """Say what to do about it."""
+        super().__init__(f"{path} is damaged ({reason}); `sim-engine verify {path}` says where")
+        self.reason = str(reason)
+
+
 class LedgerUnavailable(Exception):
     """The machine keeps a ledger from being used: its rights, its disk, another program."""
 
@@ -72,7 +81,7 @@ _OF_THE_MACHINE: Final = frozenset(
 )
 
 
-def is_of_the_machine(fault: BaseException | None) -> bool:
+def _is_of_the_machine(fault: BaseException | None) -> bool:
     """Tell whether a fault of SQLite's says nothing about the content of the file."""
     code: int = getattr(fault, "sqlite_errorcode", sqlite3.SQLITE_OK)
     return code & 0xFF in _OF_THE_MACHINE  # the rest of the code says more exactly which
@@ -90,7 +99,7 @@ class Store:
         self.path = path
         self._lock_file = lock_ledger(path)
         try:
-            with reaching(path), using(path):
+            with reaching(path):
                 self._database = open_database(path)
                 self.connection = self._database.connect()
                 with self.connection.begin():
@@ -276,21 +285,18 @@ def reaching(path: Path) -> Iterator[None]:
 def using(path: Path) -> Iterator[None]:
     """Say of a ledger that the block can not use what is in its way.
 
-    Raises LedgerUnavailable for what the machine refuses, ForeignDatabase for a damaged file.
+    Raises LedgerUnavailable for what the machine refuses, DamagedLedger for a damaged file.
     """
     try:
         yield
-    except DBAPIError as error:
-        if is_of_the_machine(error.orig):
-            raise LedgerUnavailable(f"{path} can not be used now: {error.orig}") from error
-        raise _damaged(path, error.orig) from error
+    except (sqlite3.DatabaseError, DBAPIError) as error:
+        fault = error.orig if isinstance(error, DBAPIError) else error
+        if _is_of_the_machine(fault):
+            raise LedgerUnavailable(f"{path} can not be used now: {fault}") from error
+        raise DamagedLedger(path, fault) from error
     except UnicodeDecodeError as error:
         # So does the driver put it when SQLite tells of a damage and quotes what is there.
-        raise _damaged(path, error) from error
-
-
-def _damaged(path: Path, why: BaseException | None) -> ForeignDatabase:
-    return ForeignDatabase(f"{path} is damaged ({why}); `sim-engine verify {path}` says where")
+        raise DamagedLedger(path, error) from error
 
 
 def open_database(path: Path, *, read_only: bool = False) -> Database:

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from sim_orchestrator.minds.base import Minds
 from sim_orchestrator.minds.hosts import HostPool
 from sim_orchestrator.minds.ollama import OllamaMind
-from sim_orchestrator.settings import AgentSettings, Settings, check_context
+from sim_orchestrator.settings import AgentSettings, Settings, check_context, whole_config
 
 
 async def ask_models(
@@ -36,6 +36,7 @@ async def ask_models(
     pool = HostPool(hosts, parallel=settings.parallel, reach_hint=reach_hint)
     stack.push_async_callback(pool.close)
     minds = Minds(models=await pool.check(sorted(set(models.values()))))
+    config = whole_config(settings.world)
     for agent in agents:
         model = models[agent.agent_id]
         options = dict(agent.options)
@@ -43,7 +44,7 @@ async def ask_models(
         if longest:
             # A server cuts a prompt that is longer than its model can read, without a word.
             options["num_ctx"] = min(options["num_ctx"], longest)
-            check_context(agent, options["num_ctx"], settings.world, f", all that {model} reads,")
+            check_context(agent, options["num_ctx"], config, f", all that {model} reads,")
         minds.by_agent[agent.agent_id] = OllamaMind(
             pool, model=model, options=options, think=agent.think, timeout=settings.timeout
         )

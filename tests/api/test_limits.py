@@ -70,6 +70,16 @@ def in_process(db_path: Path, agents: int = 1) -> Iterator[tuple[str, int]]:
         thread.join(30)
 
 
+@contextmanager
+def connected(db_path: Path) -> Iterator[socket.socket]:
+    """A connection to a server in a thread."""
+    with (
+        in_process(db_path) as address,
+        socket.create_connection(address, timeout=10) as connection,
+    ):
+        yield connection
+
+
 def turn_of(engine: Server) -> int:
     with engine.client() as client:
         return int(client.get("/health").json()["turn"])
@@ -250,10 +260,7 @@ def test_a_head_that_never_ends_is_cut_off(
 
 def test_an_idle_connection_is_closed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr(server, "IDLE_SECONDS", 1)
-    with (
-        in_process(tmp_path / "sim.db") as address,
-        socket.create_connection(address, timeout=10) as connection,
-    ):
+    with connected(tmp_path / "sim.db") as connection:
         connection.sendall(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
         assert read_answer(connection)[0] == 200
         assert connection.recv(1) == b""
@@ -286,10 +293,7 @@ def test_what_follows_a_refused_body_is_not_read_for_ever(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     monkeypatch.setattr(server, "UNREAD_BYTES_MAX", 4 * MIB)
-    with (
-        in_process(tmp_path / "sim.db") as address,
-        socket.create_connection(address, timeout=10) as connection,
-    ):
+    with connected(tmp_path / "sim.db") as connection:
         connection.sendall(head(10**9))
         assert read_answer(connection)[0] == 413
         with pytest.raises((ConnectionResetError, BrokenPipeError)):
@@ -330,10 +334,7 @@ def drip(connection: socket.socket, *, seconds: float) -> None:
 
 def test_a_refused_request_must_come_to_its_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr(server, "STALLED_SECONDS", 0.5)
-    with (
-        in_process(tmp_path / "sim.db") as address,
-        socket.create_connection(address, timeout=10) as connection,
-    ):
+    with connected(tmp_path / "sim.db") as connection:
         connection.sendall(head(10**9))
         assert read_answer(connection)[0] == 413
         with pytest.raises((ConnectionResetError, BrokenPipeError)):
