@@ -14,16 +14,16 @@ from sim_engine.engine import Engine
 from sim_engine.errors import RequestError
 from sim_engine.ledger.audit import verify_hashes
 from sim_engine.ledger.export import MissingExtra, export
-from sim_engine.ledger.migrate import MigrationFailed, migrate
-from sim_engine.ledger.replay import verify
-from sim_engine.ledger.report import Progress
-from sim_engine.ledger.store import (
+from sim_engine.ledger.file import (
     DatabaseInUse,
     ForeignDatabase,
     LedgerUnavailable,
     reaching,
     using,
 )
+from sim_engine.ledger.migrate import MigrationFailed, migrate
+from sim_engine.ledger.replay import verify
+from sim_engine.ledger.report import Progress
 from sim_engine.settings import SettingsError, add_flags, read_settings
 
 WRONG_USE: Final = 2

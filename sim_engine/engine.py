@@ -34,8 +34,9 @@ from sim_engine.errors import (
 from sim_engine.evidence import write_evidence
 from sim_engine.intake import parse, take_in
 from sim_engine.ledger import queries, rows, tables
+from sim_engine.ledger.file import LedgerUnavailable, using
 from sim_engine.ledger.journal import Intake, write_up, write_up_genesis
-from sim_engine.ledger.store import LedgerUnavailable, Store, using
+from sim_engine.ledger.store import Store
 from sim_engine.observation import Observer, config_view
 from sim_engine.pending import PendingPool
 from sim_engine.rules.genesis import create_world

@@ -17,12 +17,12 @@ from typing import Any, Final
 import orjson
 
 from sim_engine.ledger import tables
+from sim_engine.ledger.file import DamagedLedger, ForeignDatabase, using
 from sim_engine.ledger.journal import HISTORY
 from sim_engine.ledger.pages import Pages, open_pages
 from sim_engine.ledger.report import Broken, Difference, Progress, Report
 from sim_engine.ledger.rows import Row, Values, to_json
 from sim_engine.ledger.seal import digest_rows, seal
-from sim_engine.ledger.store import DamagedLedger, ForeignDatabase, using
 from sim_engine.ledger.structure import find_change
 
 GENESIS_PARTS: Final = ("config", "entries", "blocks", "agents", "cores", "turns")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from sqlalchemy import Integer, Table, select
 
 from sim_engine.ledger import tables
-from sim_engine.ledger.store import check_file, check_structure, open_database, using
+from sim_engine.ledger.file import check_file, check_structure, open_database, using
 
 if TYPE_CHECKING:
     import pyarrow

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from sim_engine.ledger import tables
-from sim_engine.ledger.store import ForeignDatabase, lock_ledger, open_database, using
+from sim_engine.ledger.file import ForeignDatabase, lock_ledger, open_database, using
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,10 +19,10 @@ import orjson
 from sqlalchemy import Connection
 
 from sim_engine.ledger import tables
+from sim_engine.ledger.file import check_file, open_database
 from sim_engine.ledger.journal import HISTORY
 from sim_engine.ledger.rows import Row, Values
 from sim_engine.ledger.seal import CHUNK_ROWS, digest_chunks
-from sim_engine.ledger.store import check_file, open_database
 
 PAYLOAD: Final = tables.place_of(tables.actions.c.payload)
 QUEUED: Final = tables.place_of(tables.actions.c.queued)

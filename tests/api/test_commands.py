@@ -18,7 +18,7 @@ import pytest
 
 from sim_engine.__main__ import main
 from sim_engine.engine import Engine
-from sim_engine.ledger import store
+from sim_engine.ledger import file as ledger_file
 from tests.api.server import Said, environment, run, serving, world
 
 ROOT = Path(__file__).parents[2]
@@ -289,7 +289,7 @@ def test_a_ledger_that_may_not_be_read_is_no_wrong_one(
 def test_a_ledger_that_another_program_has_locked_is_no_wrong_one(
     ledger: Path, command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Any
 ):
-    monkeypatch.setattr(store, "BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(ledger_file, "BUSY_TIMEOUT_S", 0.05)
     monkeypatch.chdir(ledger.parent)
     with closing(sqlite3.connect(ledger, isolation_level=None)) as other:
         other.execute("PRAGMA journal_mode = DELETE")

@@ -18,8 +18,8 @@ from sqlalchemy.exc import OperationalError
 
 from sim_engine.engine import Engine
 from sim_engine.errors import Halted, StorageFailed
+from sim_engine.ledger.file import DatabaseInUse, ForeignDatabase
 from sim_engine.ledger.replay import verify
-from sim_engine.ledger.store import DatabaseInUse, ForeignDatabase
 from tests.api.server import ROOT, environment
 from tests.trust import everything
 from tests.trust.driver import EngineProcess

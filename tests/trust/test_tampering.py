@@ -15,10 +15,10 @@ from sim_engine.__main__ import main
 from sim_engine.engine import Engine
 from sim_engine.ledger import tables
 from sim_engine.ledger.audit import verify_hashes
+from sim_engine.ledger.file import ForeignDatabase
 from sim_engine.ledger.journal import HISTORY
 from sim_engine.ledger.replay import verify
 from sim_engine.ledger.report import Report
-from sim_engine.ledger.store import ForeignDatabase
 
 BOTH = pytest.mark.parametrize("mode", [verify, verify_hashes])
 WITHOUT_GENESIS = [name for name in HISTORY if name not in ("entries", "blocks")]
