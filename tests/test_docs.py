@@ -6,8 +6,8 @@ from typing import get_args
 
 import pytest
 
-from sim_engine.rules.rejections import RejectionCode
 from sim_engine.types.conditions import ActionType
+from sim_engine.types.rejection_codes import RejectionCode
 from sim_engine.types.requests import INIT_ADAPTER
 from sim_orchestrator.options import MIND_KINDS, OPTIONS
 

@@ -9,9 +9,10 @@ from typing import Final, Literal
 
 from sim_engine.rules import numbers
 from sim_engine.rules.books import Account, Books
-from sim_engine.rules.rejections import Rejected, RejectionCode
+from sim_engine.rules.rejections import Rejected
 from sim_engine.types.config import Config
 from sim_engine.types.fields import BlockKind, ContractStatus, ContractType, Party, Settlement
+from sim_engine.types.rejection_codes import RejectionCode
 from sim_engine.types.terms import PoolTerms, Terms
 
 OPEN_STATUSES: Final[frozenset[ContractStatus]] = frozenset({"proposed", "active", "disputed"})

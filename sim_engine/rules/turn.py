@@ -21,8 +21,9 @@ from sim_engine.rules.interest import charge_interest
 from sim_engine.rules.invariants import check_invariants
 from sim_engine.rules.labour_market import pay_wages
 from sim_engine.rules.numbers import DrawFamily
-from sim_engine.rules.rejections import Rejected, RejectionCode
+from sim_engine.rules.rejections import Rejected
 from sim_engine.rules.state import IN_ROSTER_ORDER, Agent, World
+from sim_engine.types.rejection_codes import RejectionCode
 
 # Each handler takes the action that its key names, which the type of a dictionary can not say.
 ACTIONS: Final[dict[str, tuple[int, Callable[[Turn, Agent, Any], None]]]] = {

@@ -23,6 +23,7 @@ from sim_engine.types.fields import (
     Ruling,
     Settlement,
 )
+from sim_engine.types.rejection_codes import RejectionCode
 from sim_engine.types.requests import AgentId
 from sim_engine.types.terms import (
     ForwardTerms,
@@ -41,32 +42,6 @@ DueTurn = Annotated[int, Field(ge=1)]
 Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 ContractId = Annotated[str, Field(pattern="^c[1-9][0-9]*$")]
 BlockStatus = Literal["canonical", "orphaned"]
-RejectionCode = Literal[
-    "action_points_exhausted",
-    "once_per_turn",
-    "speech_limit",
-    "too_long",
-    "invalid_terms",
-    "unknown_agent",
-    "unknown_contract",
-    "self_dealing",
-    "not_a_party",
-    "wrong_role",
-    "contract_not_open",
-    "contract_not_active",
-    "contract_not_disputed",
-    "settlement_is_automatic",
-    "already_signed",
-    "already_confirmed",
-    "no_core_for_sale",
-    "below_reserve",
-    "max_study_level",
-    "insufficient_stake",
-    "already_in_pool",
-    "too_many_contracts",
-    "insufficient_funds",
-]
-
 _EXACT: Final = ConfigDict(extra="forbid")
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from sim_engine.rules.rejections import Rejected, RejectionCode
+from sim_engine.rules.rejections import Rejected
 from sim_engine.rules.state import Agent, World
+from sim_engine.types.rejection_codes import RejectionCode
 
 
 def require_funds(agent: Agent, amount: int, purpose: str) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from sim_engine.rules.actions.checks import require_text
 from sim_engine.rules.in_hand import Turn
-from sim_engine.rules.rejections import Rejected, RejectionCode
+from sim_engine.rules.rejections import Rejected
 from sim_engine.rules.state import Agent
 from sim_engine.types.actions import Speak
+from sim_engine.types.rejection_codes import RejectionCode
 
 
 def speak(turn: Turn, agent: Agent, action: Speak) -> None:

@@ -6,9 +6,10 @@ from sim_engine.rules.actions.checks import require_funds
 from sim_engine.rules.books import Reason
 from sim_engine.rules.in_hand import Turn
 from sim_engine.rules.lotteries import stake_age
-from sim_engine.rules.rejections import Rejected, RejectionCode
+from sim_engine.rules.rejections import Rejected
 from sim_engine.rules.state import Agent, UnbondingLot
 from sim_engine.types.actions import Burn, Stake, Unstake
+from sim_engine.types.rejection_codes import RejectionCode
 
 
 def stake(turn: Turn, agent: Agent, action: Stake) -> None:

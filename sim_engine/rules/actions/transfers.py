@@ -5,9 +5,10 @@ from __future__ import annotations
 from sim_engine.rules.actions.checks import require_funds, require_text
 from sim_engine.rules.books import Reason
 from sim_engine.rules.in_hand import Turn
-from sim_engine.rules.rejections import Rejected, RejectionCode
+from sim_engine.rules.rejections import Rejected
 from sim_engine.rules.state import Agent
 from sim_engine.types.actions import Transfer
+from sim_engine.types.rejection_codes import RejectionCode
 
 
 def transfer(turn: Turn, agent: Agent, action: Transfer) -> None:

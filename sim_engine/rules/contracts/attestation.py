@@ -6,9 +6,10 @@ from sim_engine.rules.actions.checks import require_text
 from sim_engine.rules.contracts import endings
 from sim_engine.rules.contracts.kinds import promise_of
 from sim_engine.rules.in_hand import Turn
-from sim_engine.rules.rejections import Rejected, RejectionCode
+from sim_engine.rules.rejections import Rejected
 from sim_engine.rules.state import Agent, Contract, Dispute, Verdict
 from sim_engine.types.actions import ArbitratorRuling, ConfirmDelivery, DisputeDelivery
+from sim_engine.types.rejection_codes import RejectionCode
 
 
 def confirm_delivery(turn: Turn, agent: Agent, action: ConfirmDelivery) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from sim_engine.rules.in_hand import Turn
-from sim_engine.rules.rejections import Rejected, RejectionCode
+from sim_engine.rules.rejections import Rejected
 from sim_engine.rules.state import Contract, World
 from sim_engine.types.conditions import (
     ActionsApplied,
@@ -20,6 +20,7 @@ from sim_engine.types.conditions import (
     Spoke,
     StudyLevelAtLeast,
 )
+from sim_engine.types.rejection_codes import RejectionCode
 
 
 def check_numbers(world: World, condition: Condition) -> None:

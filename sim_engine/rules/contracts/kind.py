@@ -9,11 +9,12 @@ from sim_engine.rules.books import Reason
 from sim_engine.rules.contracts import endings
 from sim_engine.rules.contracts.conditions import is_met
 from sim_engine.rules.in_hand import Turn
-from sim_engine.rules.rejections import Rejected, RejectionCode
+from sim_engine.rules.rejections import Rejected
 from sim_engine.rules.state import Agent, Contract, World
 from sim_engine.types.actions import Proposal
 from sim_engine.types.conditions import Condition
 from sim_engine.types.fields import Party, Settlement
+from sim_engine.types.rejection_codes import RejectionCode
 from sim_engine.types.terms import Terms
 
 T = TypeVar("T", bound=Terms)

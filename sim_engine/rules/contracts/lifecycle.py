@@ -10,7 +10,7 @@ from sim_engine.rules.contracts.conditions import check_names, check_numbers
 from sim_engine.rules.contracts.kinds import KINDS, kind_of
 from sim_engine.rules.contracts.pool import require_no_other_pool
 from sim_engine.rules.in_hand import Turn
-from sim_engine.rules.rejections import Rejected, RejectionCode
+from sim_engine.rules.rejections import Rejected
 from sim_engine.rules.state import IN_ROSTER_ORDER, Agent, Contract, World
 from sim_engine.types.actions import (
     ProposeForward,
@@ -23,6 +23,7 @@ from sim_engine.types.actions import (
     SignContract,
 )
 from sim_engine.types.fields import Role
+from sim_engine.types.rejection_codes import RejectionCode
 from sim_engine.types.terms import InformationTerms, PoolTerms
 
 AnyProposal = (

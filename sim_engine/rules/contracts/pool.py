@@ -8,9 +8,10 @@ from sim_engine.rules.contracts.kind import ContractKind
 from sim_engine.rules.in_hand import Turn
 from sim_engine.rules.lotteries import Weights
 from sim_engine.rules.numbers import BPS, apportion
-from sim_engine.rules.rejections import Rejected, RejectionCode
+from sim_engine.rules.rejections import Rejected
 from sim_engine.rules.state import Agent, Block, Contract, World
 from sim_engine.types.actions import Proposal, ProposePool
+from sim_engine.types.rejection_codes import RejectionCode
 from sim_engine.types.terms import PoolTerms
 
 
