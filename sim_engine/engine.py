@@ -34,7 +34,7 @@ from sim_engine.errors import (
 from sim_engine.evidence import write_evidence
 from sim_engine.intake import parse, take_in
 from sim_engine.ledger import queries, rows, tables
-from sim_engine.ledger.file import LedgerUnavailable, using
+from sim_engine.ledger.file import LedgerUnavailable, using, what_is_wrong
 from sim_engine.ledger.journal import Intake, write_up, write_up_genesis
 from sim_engine.ledger.store import Store
 from sim_engine.observation import Observer, config_view
@@ -53,14 +53,7 @@ from sim_engine.types.requests import (
     TurnRequest,
 )
 
-UNREADABLE: Final = (
-    DBAPIError,
-    InvariantViolation,
-    LookupError,
-    NoResultFound,
-    TypeError,
-    ValueError,
-)
+UNREADABLE: Final = (DBAPIError, InvariantViolation, NoResultFound)
 """What comes of reading a ledger whose rows no engine has written."""
 
 TURN_COLUMNS: Final = tuple(tables.turns.columns.keys())
@@ -326,10 +319,9 @@ class Engine(Observer):
         try:
             yield
         except (DBAPIError, LedgerUnavailable) as error:
-            why = error.orig if isinstance(error, DBAPIError) else error
             raise StorageFailed(
-                f"nothing of {what} was kept ({why}); free the disk or the file and send the same"
-                " request again"
+                f"nothing of {what} was kept ({what_is_wrong(error)}); free the disk or the file"
+                " and send the same request again"
             ) from error
 
     def _load_again(self) -> None:
@@ -344,7 +336,7 @@ class Engine(Observer):
                 for agent_id, key_hash in self._store.agent_keys()
             }
         except UNREADABLE as failure:
-            why = failure.orig if isinstance(failure, DBAPIError) else repr(failure)
+            why = what_is_wrong(failure)
             self.halted = f"the ledger could not be read ({why}); `sim-engine verify` says where"
             return
         self._world = world

@@ -15,7 +15,9 @@ from sim_engine.errors import KeyReused, NotFound, QueueFull
 from sim_engine.intake import Pending, canonical_payload
 from sim_engine.ledger import pool, rows
 from sim_engine.ledger.seal import digest_rows
+from sim_engine.ledger.store import making_sense_of
 from sim_engine.rules.state import World
+from sim_engine.types.actions import Action
 from sim_engine.types.requests import ACTION_ADAPTER, QueueRequest
 
 QUEUED_MAX: Final = 100
@@ -48,15 +50,12 @@ class PendingPool:
 
     def load(self, world: World) -> None:
         """Read the pool of a world."""
-        self._waiting = [
-            Pending(
-                pending_id,
-                world.agents[agent_id],
-                ACTION_ADAPTER.validate_python(rows.from_json(payload)),
-                payload,
-            )
-            for pending_id, agent_id, payload in pool.waiting(self._connection)
-        ]
+        found = pool.waiting(self._connection)
+        with making_sense_of("pending_actions"):
+            self._waiting = [
+                Pending(pending_id, world.agents[agent_id], _read_action(payload), payload)
+                for pending_id, agent_id, payload in found
+            ]
 
     def clear(self) -> None:
         """Forget what a committed turn has taken: all of it."""
@@ -111,3 +110,12 @@ class PendingPool:
         if answer.request_hash != request_hash:
             raise KeyReused("this idempotency key came with other actions before; use a new one")
         return Queued(agent_id, answer.ids, answer.for_turn, replayed=True)
+
+
+def _read_action(payload: str) -> Action:
+    """Read a stored action. Raises ValueError where it is none, or not as this module writes it."""
+    value = rows.from_json(payload)
+    action = ACTION_ADAPTER.validate_python(value)
+    if canonical_payload(value) != payload:
+        raise ValueError("not written as an engine writes it")
+    return action

@@ -67,6 +67,13 @@ def _is_of_the_machine(fault: BaseException | None) -> bool:
     return code & 0xFF in _OF_THE_MACHINE  # the rest of the code says more exactly which
 
 
+def what_is_wrong(failure: Exception) -> str:
+    """Say why a ledger can not be used, without a word of what is in it."""
+    fault = failure.orig if isinstance(failure, DBAPIError) else failure
+    # So the driver puts it, with the text.
+    return "a text is no UTF-8" if str(fault).startswith("Could not decode") else str(fault)
+
+
 @contextmanager
 def reaching(path: Path) -> Iterator[None]:
     """Say of a file that the block can not reach what is in its way. Raises LedgerUnavailable."""

@@ -4,6 +4,8 @@ Most turns are sound, and need not become rows in Python to be found so: SQLite 
 a turn as one JSON array, whose hash is the digest that was sealed if nothing was changed. Two lists
 of rows have the same JSON only if they are the same, as a real number always shows its point, and
 what JSON can not hold has no digest. Only what differs is read row by row.
+
+No query here, or through here, uses an index: one that was tampered with can hide rows.
 """
 
 from __future__ import annotations
@@ -40,11 +42,14 @@ def _as_blob(value: str) -> str:
 def _select_turn(name: str) -> str:
     """Write the SQL that reads a table's rows of a turn in the order of its key."""
     key = ", ".join(column.name for column in tables.METADATA.tables[name].primary_key)
-    return f'SELECT * FROM "{name}" WHERE turn = ? ORDER BY {key}'
+    return f"SELECT * FROM {tables.itself(name)} WHERE turn = ? ORDER BY {key}"
 
 
 _OF_TURN: Final = {name: _select_turn(name) for name in (*HISTORY, "turns")}
-_QUEUED: Final = "SELECT * FROM actions WHERE turn = ? AND queued IS NOT NULL ORDER BY turn, seq"
+_QUEUED: Final = (
+    f"SELECT * FROM {tables.itself('actions')}"
+    " WHERE turn = ? AND queued IS NOT NULL ORDER BY turn, seq"
+)
 
 Chunk = tuple[Any, ...]
 """What SQLite made of some rows: their number, their JSON, and what else was asked for."""
@@ -61,9 +66,9 @@ class _Encoder:
         self._driver = driver
         # The rows come in the order of the key, as it leads to them; in any other order they would
         # not hash to their digest, and be read one by one.
-        self._whole = f'SELECT {asked} FROM "{name}" WHERE turn = ?'
+        self._whole = f"SELECT {asked} FROM {tables.itself(name)} WHERE turn = ?"
         self._chunk = f"{self._whole} AND seq >= ? AND seq < ?"
-        self._count = f'SELECT count(*) FROM "{name}" WHERE turn = ?'
+        self._count = f"SELECT count(*) FROM {tables.itself(name)} WHERE turn = ?"
         self._had_large_turns = False
 
     def chunks(self, turn: int) -> list[Chunk] | None:
@@ -155,7 +160,9 @@ class Pages:
 
     def last_turn_hash(self) -> str:
         """Read the seal of the last turn."""
-        ((turn_hash,),) = self.select("SELECT turn_hash FROM turns ORDER BY turn DESC LIMIT 1")
+        ((turn_hash,),) = self.select(
+            f"SELECT turn_hash FROM {tables.itself('turns')} ORDER BY turn DESC LIMIT 1"
+        )
         return str(turn_hash)
 
     def number(self, statement: str, *parameters: Any) -> int:

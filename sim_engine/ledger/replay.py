@@ -29,10 +29,11 @@ from sim_engine.ledger.audit import (
 )
 from sim_engine.ledger.journal import HISTORY, SealedTurn, write_up, write_up_genesis
 from sim_engine.ledger.pages import Pages, open_pages
+from sim_engine.ledger.pool_check import check_pool
 from sim_engine.ledger.report import Broken, Difference, Progress, Report
 from sim_engine.ledger.rows import Row
 from sim_engine.ledger.seal import digest_rows
-from sim_engine.ledger.taken_in import TakenIn, check_action
+from sim_engine.ledger.taken_in import TakenIn
 from sim_engine.rules.genesis import create_world
 from sim_engine.rules.in_hand import Turn
 from sim_engine.rules.rejections import InvariantViolation
@@ -44,7 +45,7 @@ from sim_engine.types.fields import AGENT_ID_PATTERN
 NUMBER_PATTERN: Final = r"[0-9]{1,20}"
 """A number of the config, as it is stored."""
 
-CONTRACT: Final = "SELECT * FROM contracts WHERE number = ?"
+CONTRACT: Final = "SELECT * FROM contracts NOT INDEXED WHERE number = ?"
 CONTRACT_COLUMNS: Final = tuple(column.name for column in tables.contracts.columns)
 
 
@@ -80,7 +81,7 @@ class _Replay:
 
     def run(self, progress: Progress) -> Mapping[str, int]:
         """Play every turn; returns the sums of accounts. Raises Broken at the first difference."""
-        last = self._pages.number("SELECT max(turn) FROM turns")
+        last = self._pages.number("SELECT max(turn) FROM turns NOT INDEXED")
         self._genesis()
         self._sums.add(self._world.books.entries)
         progress(0, last)
@@ -94,7 +95,7 @@ class _Replay:
         """Compare the newest state: agents, cores, open contracts. Raises Broken."""
         world = self._world
         initial: dict[str, int] = dict(
-            self._pages.select("SELECT agent_id, initial_balance FROM agents")
+            self._pages.select("SELECT agent_id, initial_balance FROM agents NOT INDEXED")
         )
         agents = [
             (agent.agent_id, *state, initial.get(agent.agent_id), position)
@@ -107,18 +108,22 @@ class _Replay:
         for contract in world.open_contracts.values():
             self._compare_contract(contract)
         unknown = self._pages.select(
-            "SELECT * FROM contracts WHERE number < 1 OR number > ?", world.last_contract
+            "SELECT * FROM contracts NOT INDEXED WHERE number < 1 OR number > ?",
+            world.last_contract,
         )
         compare(self._report, "contracts", unknown, [])
-        self._check_pool()
+        last_queued = self._taken_in.last_queued
+        check_pool(self._pages, world.agents, last_turn=world.turn, last_queued=last_queued)
 
     def _genesis(self) -> None:
-        stored = self._pages.select("SELECT * FROM config ORDER BY key")
+        stored = self._pages.select(f"SELECT * FROM {tables.itself('config')} ORDER BY key")
         self._report.counts["config"] = len(stored)
         digest("config", stored)
         seed, config = _read_config(dict(stored))
         balances: dict[str, int] = dict(
-            self._pages.select("SELECT agent_id, initial_balance FROM agents ORDER BY position")
+            self._pages.select(
+                "SELECT agent_id, initial_balance FROM agents NOT INDEXED ORDER BY position"
+            )
         )
         for agent_id, balance in balances.items():
             if not isinstance(agent_id, str) or not re.fullmatch(AGENT_ID_PATTERN, agent_id):
@@ -223,7 +228,7 @@ class _Replay:
         compare(self._report, "contracts", stored, [rows.contract_row(contract)])
 
     def _compare_all(self, table: str, key: str, expected: list[Row]) -> None:
-        stored = self._pages.select(f'SELECT * FROM "{table}" ORDER BY "{key}"')
+        stored = self._pages.select(f'SELECT * FROM {tables.itself(table)} ORDER BY "{key}"')
         compare(self._report, table, stored, expected)
 
     def _find_ended(self, number: int) -> Contract | None:
@@ -234,16 +239,6 @@ class _Replay:
         return rows.read_contract(
             dict(zip(CONTRACT_COLUMNS, found[0], strict=True)), self._world.agents
         )
-
-    def _check_pool(self) -> None:
-        """Look at what waits for the next turn: it has no history yet, but it must be readable."""
-        for row in self._pages.select("SELECT id, agent_id, payload FROM pending_actions"):
-            pending_id, agent_id, payload = row
-            check_action("pending_actions", f"id={pending_id}", payload)
-            if agent_id not in self._world.agents:
-                raise Broken(
-                    Difference("pending_actions", f"id={pending_id}", agent_id, "a known agent")
-                )
 
 
 def _read_config(stored: dict[Any, Any]) -> tuple[str, Config]:

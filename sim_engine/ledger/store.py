@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, RowMapping, Table, func, select
 
 from sim_engine.ledger import rows, tables
 from sim_engine.ledger.file import (
@@ -22,11 +22,24 @@ from sim_engine.ledger.file import (
 from sim_engine.ledger.journal import SealedTurn
 from sim_engine.ledger.rows import Row
 from sim_engine.rules.invariants import check_conservation
+from sim_engine.rules.rejections import InvariantViolation
 from sim_engine.rules.state import OPEN_STATUSES, Agent, Block, Contract, Core, World
 from sim_engine.types.config import Config
 
 GROUP_ROWS: Final = 50
 """How many rows one statement inserts, where there are as many: one for each takes a third more."""
+
+DIGEST_BYTES: Final = 32
+"""Length of a SHA-256 digest."""
+
+_TYPES: Final = {
+    name: [
+        (column.type.python_type, type(None)) if column.nullable else (column.type.python_type,)
+        for column in table.columns
+    ]
+    for name, table in tables.METADATA.tables.items()
+}
+"""What each column of a table may hold."""
 
 _UPDATE_AGENT: Final = tables.update_by_key(
     tables.agents, unchanged=frozenset({"agent_id", "initial_balance"})
@@ -110,16 +123,18 @@ class Store:
     def load(self) -> World:
         """Read the newest state of the world.
 
-        Raises InvariantViolation if the file's numbers do not add up.
+        Raises InvariantViolation if the file's numbers do not add up, or its rows make no sense.
         """
         with self.connection.begin():
-            config = self.config()
-            agents = self._agents()
+            stored = self.config()
+            with making_sense_of("config"):
+                seed = stored["seed"]
+                config = Config(**{name: int(stored[name]) for name in Config.__slots__})
             last = self._last_turn()
             world = World(
-                seed=config.pop("seed"),
-                config=Config(**{name: int(config[name]) for name in Config.__slots__}),
-                roster=agents,
+                seed=seed,
+                config=config,
+                roster=self._agents(),
                 cores=[],
                 tip=self._block(last["tip_hash"]),
                 mine_difficulty=last["mine_difficulty"],
@@ -133,16 +148,22 @@ class Store:
                 getattr(world.books, name).balance = last[name]
             world.books.open_turn(world.turn)
             self._agents_by_id = world.agents
-            self._load_cores(world)
-            self._load_contracts(world)
+            with making_sense_of("cores"):
+                self._load_cores(world)
+            with making_sense_of("contracts"):
+                self._load_contracts(world)
         check_conservation(world)
         return world
 
     def agent_keys(self) -> list[tuple[str, bytes]]:
-        """Read (agent id, SHA-256 of its key) of every agent that has a key."""
+        """Read (agent id, SHA-256 of its key) of every agent that has a key.
+
+        Raises InvariantViolation for what is no hash.
+        """
         with self.reading() as connection:
             found = connection.execute(select(tables.agent_keys)).all()
-        return [(row.agent_id, row.key_hash) for row in found]
+        with making_sense_of("agent_keys"):
+            return [(row.agent_id, _digest(row.key_hash)) for row in found]
 
     def config(self) -> dict[str, str]:
         """Read the config of the world with its seed, as text."""
@@ -150,11 +171,19 @@ class Store:
         return {row.key: row.value for row in found}
 
     def find_contract(self, number: int) -> Contract | None:
-        """Read a committed contract by number, among the agents of the loaded world."""
+        """Read a committed contract by number, among the agents of the loaded world.
+
+        Raises InvariantViolation if its row makes no sense.
+        """
         query = select(tables.contracts).where(tables.contracts.c.number == number)
         with self.reading() as connection:
             row = connection.execute(query).mappings().first()
-        return None if row is None else rows.read_contract(row, self._agents_by_id)
+        with making_sense_of("contracts"):
+            return (
+                None
+                if row is None
+                else rows.read_contract(_typed(tables.contracts, row), self._agents_by_id)
+            )
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -167,15 +196,21 @@ class Store:
 
     def _agents(self) -> list[Agent]:
         query = select(tables.agents).order_by(tables.agents.c.position)
-        return [rows.read_agent(row) for row in self.connection.execute(query).mappings()]
+        found = self.connection.execute(query).mappings().all()
+        with making_sense_of("agents"):
+            return [rows.read_agent(_typed(tables.agents, row)) for row in found]
 
-    def _last_turn(self) -> Any:
+    def _last_turn(self) -> RowMapping:
         query = select(tables.turns).order_by(tables.turns.c.turn.desc()).limit(1)
-        return self.connection.execute(query).mappings().one()
+        row = self.connection.execute(query).mappings().one()
+        with making_sense_of("turns"):
+            return _typed(tables.turns, row)
 
     def _block(self, block_hash: str) -> Block:
         query = select(tables.blocks).where(tables.blocks.c.hash == block_hash)
-        return rows.read_block(self.connection.execute(query).mappings().one())
+        row = self.connection.execute(query).mappings().one()
+        with making_sense_of("blocks"):
+            return rows.read_block(_typed(tables.blocks, row))
 
     def _load_cores(self, world: World) -> None:
         for row in self.connection.execute(select(tables.cores).order_by("core_id")):
@@ -190,7 +225,7 @@ class Store:
             .order_by(contracts.c.number)
         )
         for row in self.connection.execute(query).mappings():
-            world.admit(rows.read_contract(row, world.agents))
+            world.admit(rows.read_contract(_typed(tables.contracts, row), world.agents))
 
     def _append(self, name: str, appended: list[Row]) -> None:
         """Insert rows, in groups as far as they go."""
@@ -221,6 +256,33 @@ def writing(connection: Connection) -> Iterator[None]:
     except BaseException:
         driver.rollback()
         raise
+
+
+@contextmanager
+def making_sense_of(table: str) -> Iterator[None]:
+    """Say of rows that the block can not read that no engine has written them.
+
+    Raises InvariantViolation, which names the table alone: what the rows hold may be private.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, ValueError) as error:
+        raise InvariantViolation(f"rows of {table} make no sense") from error
+
+
+def _typed(table: Table, row: RowMapping) -> RowMapping:
+    """Return a row whose values are of their columns' types. Raises TypeError: 1.0 is not 1."""
+    types = _TYPES[table.name]
+    if all(type(value) in allowed for value, allowed in zip(row.values(), types, strict=True)):
+        return row
+    raise TypeError("a value of another type than its column's")
+
+
+def _digest(stored: Any) -> bytes:
+    """Return a SHA-256 digest. Raises TypeError for anything else."""
+    if not isinstance(stored, bytes) or len(stored) != DIGEST_BYTES:
+        raise TypeError("no digest")
+    return stored
 
 
 def _prepare(connection: Connection, path: Path) -> None:

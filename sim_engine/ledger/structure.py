@@ -1,19 +1,29 @@
 """Whether a file has the tables that this program makes, as it makes them.
 
 A column of another type keeps 1 as 1.0, a table without its key holds a row twice, a trigger
-changes rows behind the engine's back: what is read from such a file proves nothing.
+changes rows behind the engine's back, and so does a constraint that ignores or replaces them: what
+is read from such a file proves nothing, and what is written to it may be lost.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import create_engine
 
 from sim_engine.ledger import tables
 from sim_engine.ledger.report import Difference
+
+CONSTRAINT: Final = re.compile(
+    r"\b(AUTOINCREMENT|CHECK|COLLATE|CONFLICT|GENERATED|REFERENCES|STRICT|UNIQUE)\b"
+)
+"""Words of a table's statement that say what it takes besides its columns."""
+
+ORIGINS: Final = {"pk": "of the key", "u": "of a constraint", "c": "a unique index"}
+"""Where a unique index comes from, as ``PRAGMA index_list`` says it."""
 
 Select = Callable[[str], Sequence[Sequence[Any]]]
 """Runs a query and returns its rows."""
@@ -22,25 +32,26 @@ Select = Callable[[str], Sequence[Sequence[Any]]]
 def find_change(select: Select) -> Difference | None:
     """Return the first thing that was changed about the tables of a ledger, if any was.
 
-    Further tables, views and indexes are nobody's business but their owner's.
+    Further tables, views and indexes are nobody's business but their owner's; a unique index on a
+    table of the ledger is a constraint.
     """
     for name, expected in _expected().items():
-        found = _columns(select, name)
+        found = _parts(select, name)
         if list(found.items()) == list(expected.items()):
             continue
-        for column in {**expected, **found}:
-            if found.get(column) != expected.get(column):
-                return Difference(name, f"column {column}", found.get(column), expected.get(column))
+        for part in {**expected, **found}:
+            if found.get(part) != expected.get(part):
+                return Difference(name, part, found.get(part), expected.get(part))
         return Difference(name, "order of columns", list(found), list(expected))
     for trigger, table in select("SELECT name, tbl_name FROM sqlite_master WHERE type = 'trigger'"):
         return Difference(table, f"trigger {trigger}", "a trigger", None)
     return None
 
 
-def _columns(select: Select, table: str) -> dict[str, str]:
-    """Describe the columns of a table, in their order, and whether it has row ids beside them."""
+def _parts(select: Select, table: str) -> dict[str, str]:
+    """Describe the columns of a table, in their order, and what else it is made with."""
     found = {
-        column: kind
+        f"column {column}": kind
         + (" NOT NULL" if not_null else "")
         + (f" DEFAULT {default}" if default is not None else "")
         + (f", part {key} of the key" if key else "")
@@ -51,7 +62,11 @@ def _columns(select: Select, table: str) -> dict[str, str]:
     }
     made = select(f"SELECT type, sql FROM sqlite_master WHERE name = '{table}'")
     for kind, sql in made:
-        found["(kind)"] = f"{kind}{' without row ids' if 'WITHOUT ROWID' in sql.upper() else ''}"
+        found["kind"] = f"{kind}{' without row ids' if 'WITHOUT ROWID' in sql.upper() else ''}"
+        found["constraints"] = ", ".join(sorted(CONSTRAINT.findall(sql.upper()))) or "none"
+    for _, index, unique, origin, _ in select(f'PRAGMA index_list("{table}")'):
+        if unique:
+            found[f"index {index}"] = ORIGINS.get(origin, origin)
     return found
 
 
@@ -65,6 +80,6 @@ def _expected() -> dict[str, dict[str, str]]:
         def select(statement: str) -> Sequence[Sequence[Any]]:
             return connection.exec_driver_sql(statement).all()
 
-        found = {name: _columns(select, name) for name in tables.METADATA.tables}
+        found = {name: _parts(select, name) for name in tables.METADATA.tables}
     database.dispose()
     return found

@@ -272,6 +272,17 @@ def place_of(column: Column[Any]) -> int:
     return column.table.columns.keys().index(column.name)
 
 
+def itself(name: str) -> str:
+    """Write a table for a FROM clause, so that SQLite reads the table and no index beside it.
+
+    An index that was tampered with can hide rows.
+    """
+    if METADATA.tables[name].dialect_options["sqlite"]["with_rowid"]:
+        return f'"{name}" NOT INDEXED'
+    # To SQLite such a table is the index of its key, and NOT INDEXED leaves it the choice.
+    return f'"{name}" INDEXED BY "sqlite_autoindex_{name}_1"'
+
+
 def insert_into(table: Table, *, rows: int = 1) -> str:
     """Write the INSERT statement for whole rows of a table, in the order of its columns.
 

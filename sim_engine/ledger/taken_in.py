@@ -52,7 +52,7 @@ class TakenIn:
         self._agents = agents
         self._known: dict[str, Action] = {}
         """Actions by payload."""
-        self._last_queued = 0
+        self.last_queued = 0
         """The last id that left the pending pool."""
         self.hashed: dict[str, tuple[int, str]] = {}
         """Number and digest of the rows of each table that the turn took in, as they are stored."""
@@ -91,10 +91,10 @@ class TakenIn:
         """Check that actions left the pool in the order of their ids. Raises Broken."""
         for row in queued:
             queued_id = row[QUEUED]
-            if type(queued_id) is not int or queued_id <= self._last_queued:
-                expected = f"an id above {self._last_queued}"
+            if type(queued_id) is not int or queued_id <= self.last_queued:
+                expected = f"an id above {self.last_queued}"
                 raise Broken(Difference("actions", key_of("actions", row), queued_id, expected))
-            self._last_queued = queued_id
+            self.last_queued = queued_id
 
     def _values(self, table: str, turn: int) -> Sequence[Values]:
         stored, digest = self._pages.values_of_turn(table, turn)

@@ -229,6 +229,49 @@ def test_a_fault_in_a_running_engine_is_one_line_and_stops_nobody(tmp_path: Path
     assert all(line.startswith("time=") for line in server.log)
 
 
+@pytest.mark.parametrize(
+    ("table", "statement"),
+    [
+        ("contracts", "UPDATE contracts SET terms = replace(terms, '\"title\"', '\"uitle\"')"),
+        ("contracts", "UPDATE contracts SET duration = terms"),
+        (None, "UPDATE contracts SET terms = CAST(terms || X'ff' AS TEXT)"),
+        (
+            "config",
+            "UPDATE config SET value = (SELECT value FROM config WHERE key = 'seed')"
+            " WHERE key = 'tuition'",
+        ),
+        (
+            "pending_actions",
+            "UPDATE pending_actions SET payload = replace(payload, 'sell', 'tell')",
+        ),
+        (None, "UPDATE pending_actions SET payload = CAST(payload || X'ff' AS TEXT)"),
+        ("agent_keys", "UPDATE agent_keys SET key_hash = 'x'"),
+    ],
+)
+def test_a_ledger_that_makes_no_sense_is_not_quoted_to_anybody(
+    tmp_path: Path, table: str | None, statement: str
+):
+    path = tmp_path / "sim.db"
+    with serving(path, SIM_OPERATOR_KEY=OPERATOR_KEY) as server:
+        with server.client(OPERATOR_KEY) as operator:
+            body = {**world(list("abz"), agent_keys=True), "seed": SEED}
+            assert operator.post("/init", json=body).status_code == 201
+            turn(operator, a=[sale("b", OFFERED)])
+            queued = {"agent_id": "a", "actions": [sale("b", QUEUED)]}
+            assert operator.post("/actions", json=queued).status_code == 202
+        assert server.stop() == 0
+    with closing(sqlite3.connect(path, isolation_level=None)) as ledger:
+        assert ledger.execute(statement).rowcount > 0
+    with serving(path, SIM_OPERATOR_KEY=OPERATOR_KEY) as server:
+        with server.client() as client:
+            told = [client.get("/health"), client.get("/state"), client.get("/metrics")]
+        assert server.stop() == 0
+    assert told[0].json()["status"] == "halted"
+    assert (f"rows of {table} make no sense" if table else "no UTF-8") in told[1].text
+    for text in [*(answer.text for answer in told), *server.log]:
+        assert not [secret for secret in (SEED, OFFERED, QUEUED) if secret in text]
+
+
 def test_log_of_a_fault_names_its_place_and_not_its_message(capsys: pytest.CaptureFixture[str]):
     handler = logging.StreamHandler()
     handler.setFormatter(LineFormatter())

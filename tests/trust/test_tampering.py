@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Column, Integer
 
 from sim_engine.__main__ import main
 from sim_engine.engine import Engine
@@ -21,6 +22,7 @@ from sim_engine.ledger.replay import verify
 from sim_engine.ledger.report import Report
 
 BOTH = pytest.mark.parametrize("mode", [verify, verify_hashes])
+COVERED = (*HISTORY, "turns", "agents", "contracts")
 WITHOUT_GENESIS = [name for name in HISTORY if name not in ("entries", "blocks")]
 NO_VIEWS = [
     f"DROP VIEW {name}" for name in ("v_wealth", "v_supply", "v_contract_outcomes", "v_payments")
@@ -198,3 +200,126 @@ def test_what_others_add_beside_the_tables_is_theirs(mode, tampered):
         "VACUUM",
     )
     assert mode(path, quietly).sound
+
+
+@pytest.mark.parametrize("table", sorted({*COVERED, "pending_requests"}))
+def test_an_integer_that_became_a_real_number_is_found(table, tampered):
+    """To SQLite and to Python 1.0 is 1: neither notices by itself."""
+    changed = 0
+    for column in tables.METADATA.tables[table].columns:
+        if not isinstance(column.type, Integer) or is_row_id(column):
+            continue
+        path = tampered(
+            *retype(table, f"{column.name} INTEGER", f"{column.name} BLOB"),
+            f"UPDATE {table} SET {column.name} = {column.name} + 0.0",
+            *retype(table, f"{column.name} BLOB", f"{column.name} INTEGER"),
+        )
+        with closing(sqlite3.connect(path)) as connection:
+            query = f"SELECT count(*) FROM {table} WHERE typeof({column.name}) = 'real'"
+            (found,) = connection.execute(query).fetchone()
+        if not found:
+            continue
+        changed += 1
+        assert named(verify, path)[0] == table, column.name
+        if table in HISTORY or column.name in ("balance", "staked", "escrow"):
+            assert named(verify_hashes, path)[0] == table, column.name
+    assert changed or table in ("config", "cores")
+
+
+def is_row_id(column: Column[object]) -> bool:
+    """Tell whether a column is the row id, which SQLite keeps an integer by all means."""
+    return [*column.table.primary_key] == [column]
+
+
+def retype(table: str, before: str, after: str) -> list[str]:
+    """Write the statements that change how SQLite takes a column, but no value in it."""
+    return [
+        "PRAGMA writable_schema = ON",
+        f"UPDATE sqlite_master SET sql = replace(sql, '{before}', '{after}')"
+        f" WHERE name = '{table}'",
+        "PRAGMA writable_schema = RESET",
+    ]
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("index", "hidden"),
+    [
+        ("entries (amount)", "INSERT INTO entries VALUES (99, 0, 'fees', 'cores', 7, 'fee', '')"),
+        (
+            "speech_log (turn, seq, agent_id, message)",
+            "UPDATE speech_log SET message = 'forged'",
+        ),
+    ],
+)
+def test_an_index_hides_nothing(mode, index, hidden, tampered):
+    """A row that was written while SQLite did not know of an index is not in it."""
+    path = tampered(f"CREATE INDEX mine ON {index}")
+    table = index.split()[0]
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        row = connection.execute("SELECT * FROM sqlite_master WHERE name = 'mine'").fetchone()
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("DELETE FROM sqlite_master WHERE name = 'mine'")
+        connection.execute("PRAGMA writable_schema = RESET")
+        connection.execute(hidden)
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("INSERT INTO sqlite_master VALUES (?, ?, ?, ?, ?)", row)
+        connection.execute("PRAGMA writable_schema = RESET")
+    assert named(mode, path)[0] == table
+
+
+@pytest.mark.parametrize(
+    "constraint",
+    [
+        "UNIQUE (agent_id, message) ON CONFLICT IGNORE",
+        "CHECK (length(message) < 5)",
+        "FOREIGN KEY (agent_id) REFERENCES agents (agent_id)",
+    ],
+)
+def test_a_table_with_a_further_constraint_is_named_and_no_engine_goes_on_with_it(
+    constraint, tampered
+):
+    path = tampered(
+        "PRAGMA writable_schema = ON",
+        "UPDATE sqlite_master SET sql = replace(sql, 'PRIMARY KEY (turn, seq)',"
+        f" 'PRIMARY KEY (turn, seq), {constraint}') WHERE name = 'speech_log'",
+    )
+    for mode in (verify, verify_hashes):
+        assert named(mode, path) == ("speech_log", "constraints")
+    with pytest.raises(ForeignDatabase, match="was changed: speech_log"):
+        Engine.open(path)
+
+
+@BOTH
+def test_a_unique_index_is_found(mode, tampered):
+    """With it a contract that changes would replace another one."""
+    path = tampered("CREATE UNIQUE INDEX one ON contracts (proposer, number)")
+    assert named(mode, path) == ("contracts", "index one")
+
+
+# -- what waits ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("table", "statement"),
+    [
+        ("pending_actions", "UPDATE pending_actions SET payload = payload || ' '"),
+        (
+            "pending_actions",
+            """UPDATE pending_actions SET payload = '{"type":"job",' || substr(payload, 2)""",
+        ),
+        ("pending_actions", "UPDATE pending_actions SET id = id - 1000"),
+        ("pending_actions", "UPDATE pending_actions SET id = 9223372036854775807 - id"),
+        ("sqlite_sequence", "DELETE FROM sqlite_sequence"),
+        ("sqlite_sequence", "UPDATE sqlite_sequence SET seq = 0"),
+        ("sqlite_sequence", "UPDATE sqlite_sequence SET seq = 9223372036854775807"),
+        ("sqlite_sequence", "UPDATE sqlite_sequence SET seq = 'x'"),
+        ("pending_requests", "UPDATE pending_requests SET ids = 'x'"),
+        ("pending_requests", "UPDATE pending_requests SET ids = '[1.0]'"),
+        ("pending_requests", "UPDATE pending_requests SET request_hash = 'x'"),
+        ("pending_requests", "UPDATE pending_requests SET for_turn = 999999"),
+        ("pending_requests", "UPDATE pending_requests SET agent_id = 'x' || agent_id"),
+    ],
+)
+def test_what_no_engine_would_have_queued_is_found(table, statement, tampered):
+    assert named(verify, tampered(statement))[0] == table
