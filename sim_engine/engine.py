@@ -150,6 +150,7 @@ class Engine(Observer):
             world = self._require_world()
             intake = take_in(world, value, request, self._pool.waiting)
             with self._storage("this turn"):
+                self._store.require_files()
                 sealed = self._sealed_before(world, request, intake, idempotency_key)
             if sealed is not None:
                 return TurnAnswer(self.stored_turn(sealed), replayed=True, summary={"turn": sealed})
@@ -170,7 +171,7 @@ class Engine(Observer):
             world = self._require_world()
             self._require_running()
             with self._storage():
-                self._store.require_file()
+                self._store.require_files()
                 key = request.idempotency_key or idempotency_key
                 queued = self._pool.queue(world, request, value, key)
             answer = {"agent_id": queued.agent_id, "ids": queued.ids, "for_turn": queued.for_turn}

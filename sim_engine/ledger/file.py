@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,9 @@ from sim_engine.ledger.structure import find_change
 
 BUSY_TIMEOUT_S: Final = 5
 """How long a commit waits for another process that writes to the file, in seconds."""
+
+MOUNTS: Final = Path("/proc/self/mountinfo")
+"""Where Linux lists what is mounted in the process's view of the files."""
 
 SQLITE_FORMAT: Final = b"SQLite format 3\0"
 """How every SQLite file begins; an empty one may become one."""
@@ -186,7 +190,7 @@ def lock_ledger(path: Path) -> IO[str]:
 
     It is a file of its own: closing another handle of the database itself would drop SQLite's own
     locks. It lies beside the file itself, wherever a link to that may be. Raises DatabaseInUse,
-    ForeignDatabase for a file of several names, and LedgerUnavailable.
+    ForeignDatabase for a file that could be open under another path, and LedgerUnavailable.
     """
     real = path.resolve()
     with reaching(path):
@@ -195,7 +199,12 @@ def lock_ledger(path: Path) -> IO[str]:
                 f"{path} has several names (hard links), and each could be open in an engine;"
                 " copy it to a file of its own"
             )
-        lock_file = real.with_name(real.name + ".lock").open("a+", encoding="ascii")
+        if real in _mount_points():
+            raise ForeignDatabase(
+                f"{path} is mounted by itself, without what SQLite keeps beside it; mount the"
+                " directory that it is in"
+            )
+        lock_file = lock_of(real).open("a+", encoding="ascii")
         try:
             fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -210,3 +219,34 @@ def lock_ledger(path: Path) -> IO[str]:
         lock_file.write(f"{os.getpid()}\n")
         lock_file.flush()
     return lock_file
+
+
+def files_of(path: Path) -> list[Path]:
+    """List what an open ledger consists of: itself, SQLite's log and the index to it, the lock."""
+    real = path.resolve()
+    beside = [real.with_name(real.name + end) for end in ("-wal", "-shm")]
+    return [path, *beside, lock_of(real)]
+
+
+def lock_of(real: Path) -> Path:
+    """Return the path of a ledger's lock."""
+    return real.with_name(real.name + ".lock")
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Tell which file a path leads to; None for none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _mount_points() -> set[Path]:
+    """List the paths at which something is mounted, as Linux tells them; elsewhere none."""
+    if not MOUNTS.exists():
+        return set()
+    # Spaces and the like are written as the octal codes of their bytes.
+    quoted = [line.split(b" ")[4] for line in MOUNTS.read_bytes().splitlines()]
+    names = [re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8)]), q) for q in quoted]
+    return {Path(os.fsdecode(name)) for name in names}

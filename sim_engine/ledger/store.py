@@ -15,6 +15,8 @@ from sim_engine.ledger.file import (
     LedgerUnavailable,
     check_file,
     check_structure,
+    files_of,
+    identity,
     lock_ledger,
     open_database,
     reaching,
@@ -70,7 +72,7 @@ class Store:
                 self.connection = self._database.connect()
                 with self.connection.begin():
                     _prepare(self.connection, path)
-                self._identity = _identity(path)
+                self._files = {file: identity(file) for file in files_of(path)}
         except BaseException:
             self._lock_file.close()
             raise
@@ -100,10 +102,10 @@ class Store:
         """Write everything that a turn appended and changed in one transaction.
 
         When this returns the turn is on the disk. When it raises, none of it is. Raises
-        LedgerUnavailable if the file is not there any more: what SQLite wrote into a file that was
-        deleted would be gone with this process.
+        LedgerUnavailable if one of its files is not there any more: what SQLite wrote into a file
+        that was deleted would be gone with this process.
         """
-        self.require_file()
+        self.require_files()  # here too, as processing a large turn takes a while
         with writing(self.connection):
             for name, appended in sealed.appended.items():
                 self._append(name, appended)
@@ -115,10 +117,12 @@ class Store:
             taken = [(pending_id,) for pending_id in sealed.taken]
             self._write("DELETE FROM pending_actions WHERE id = ?", taken)
 
-    def require_file(self) -> None:
-        """Raise LedgerUnavailable if the path leads no more to the file that is open."""
-        if _identity(self.path) != self._identity:
-            raise LedgerUnavailable(f"{self.path} was deleted or replaced; put it back")
+    def require_files(self) -> None:
+        """Raise LedgerUnavailable if the paths lead no more to the files that are open."""
+        for file, opened in self._files.items():
+            if identity(file) != opened:
+                remedy = "put it back" if file == self.path else "start this engine again"
+                raise LedgerUnavailable(f"{file} was deleted or replaced; {remedy}")
 
     def load(self) -> World:
         """Read the newest state of the world.
@@ -295,12 +299,3 @@ def _prepare(connection: Connection, path: Path) -> None:
     else:
         check_file(connection, path)
         check_structure(connection, path)
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Tell which file a path leads to; None for none."""
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    return found.st_dev, found.st_ino

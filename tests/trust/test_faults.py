@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sqlite3
 import subprocess
@@ -431,6 +432,55 @@ def test_turns_are_refused_while_the_file_is_gone(engine: Engine, tmp_path: Path
     (tmp_path / "moved.db").rename(path)
     submit(engine, FIRST)
     assert seen(engine) != before
+
+
+@pytest.mark.parametrize("gone", [("-wal", "-shm"), ("-wal",), ("-shm",), (".lock",)])
+def test_turns_are_refused_while_a_file_beside_the_ledger_is_gone(
+    engine: Engine, tmp_path: Path, gone: tuple[str, ...]
+):
+    """What was answered before is there once the engine was stopped in order."""
+    submit(engine, FIRST)
+    before = seen(engine)
+    for end in gone:
+        (tmp_path / f"sim.db{end}").unlink()
+    for write in (submit, queue):
+        with pytest.raises(StorageFailed, match=f"sim.db{gone[0]} was deleted or replaced"):
+            write(engine, FIRST + 1)
+    assert seen(engine) == before
+    engine.close()
+    again = Engine.open(tmp_path / "sim.db")
+    assert seen(again) == before
+    submit(again, FIRST + 1)
+    again.close()
+
+
+def test_an_engine_whose_lock_was_taken_away_acknowledges_nothing_beside_the_next(
+    engine: Engine, tmp_path: Path
+):
+    (tmp_path / "sim.db.lock").unlink()
+    other = Engine.open(tmp_path / "sim.db")
+    submit(other, FIRST)
+    for write in (submit, queue):
+        with pytest.raises(StorageFailed, match=r"sim\.db\.lock was deleted or replaced"):
+            write(engine, FIRST)
+    other.close()
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="there is no unshare here")
+def test_a_ledger_that_is_mounted_without_its_directory_is_refused(engine: Engine, tmp_path: Path):
+    """Under its other path SQLite would keep the log of the same file somewhere else."""
+    engine.close()
+    mounted = tmp_path / "else where" / "other.db"
+    mounted.parent.mkdir()
+    mounted.touch()
+    serve = [sys.executable, "-m", "sim_engine", "serve", "--port", "0", "--db-path", str(mounted)]
+    inside = f"mount --bind {shlex.quote(str(tmp_path / 'sim.db'))} {shlex.quote(str(mounted))}"
+    command = ["unshare", "--mount", "sh", "-c", f"{inside} && {shlex.join(serve)}"]
+    if subprocess.call([*command[:2], "sh", "-c", f"{inside} 2>&-"]):
+        pytest.skip("nothing can be mounted here")
+    found = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert found.returncode == 2
+    assert "mount the directory" in " ".join(found.stderr.split())
 
 
 @pytest.mark.parametrize(
