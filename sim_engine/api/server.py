@@ -6,12 +6,13 @@ import asyncio
 import resource
 import signal
 import socket
-from typing import Final
+from collections import deque
+from typing import Any, Final
 
 import orjson
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from sim_engine.api import problems
 from sim_engine.api.logs import event
@@ -21,6 +22,13 @@ HEAD_SECONDS: Final = 10.0
 
 HEAD_BYTES_MAX: Final = 2**16
 """How large the head of a request may be."""
+
+BODY_FIELDS: Final = frozenset({b"content-length", b"transfer-encoding"})
+"""What a head says if a body follows."""
+
+UPGRADE_WITH_BODY: Final = (
+    "a request with a body can not offer an upgrade; send it without (curl: without --http2)"
+)
 
 IDLE_SECONDS: Final = 30
 """How long a connection is kept open between two requests."""
@@ -44,12 +52,16 @@ class GuardedProtocol(HttpToolsProtocol):
 
     uvicorn limits how long a connection may idle after an answer. This adds what it leaves open: a
     client that connects and says nothing, one that sends a head or a trailer without end, one that
-    does not read its answer, one that goes on sending after it was refused.
+    does not read its answer, one that goes on sending after it was refused. And requests that were
+    sent whole are answered before what follows them is refused.
     """
 
     _deadline: asyncio.TimerHandle | None = None
     _in_head = True
+    _completed_now = False
     _head_bytes = 0
+    _refused = False
+    _running: RequestResponseCycle | None = None
     _after_chunk_head = False
     _trailer_bytes = 0
     _unread = 0
@@ -67,10 +79,12 @@ class GuardedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Count what belongs to a head or a trailer that is not complete yet."""
         was_after_chunk_head = self._after_chunk_head
+        self._completed_now = False
         super().data_received(data)
         if self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
+            # With the end of a request only the beginning of the next head can have come.
+            self._head_bytes = 0 if self._completed_now else self._head_bytes + len(data)
+            if self._head_bytes > HEAD_BYTES_MAX:
                 self._refuse("head_too_large")
         elif was_after_chunk_head and self._after_chunk_head:
             # Nothing of it was body: the chunk is the last one, and this is the trailer.
@@ -93,8 +107,10 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Be ready for the next request."""
         self._after_chunk_head = False
+        self._completed_now = True
         self._relax()
-        super().on_message_complete()
+        if not self._refused:
+            super().on_message_complete()
 
     def on_message_begin(self) -> None:
         """Expect the rest of the head soon."""
@@ -109,11 +125,25 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._head_bytes = 0
         self._unread = 0
-        super().on_headers_complete()
+        if self._refused:
+            return
+        fields = sum(len(name) + len(value) for name, value in self.headers)
+        if len(self.url) + fields > HEAD_BYTES_MAX:
+            self._refuse("head_too_large")
+        elif not self.parser.should_upgrade():
+            super().on_headers_complete()
+        elif BODY_FIELDS.isdisjoint(name for name, _ in self.headers):
+            super().on_headers_complete()
+            self.cycle.keep_alive = False  # the parser reads no further
+        else:
+            # The parser would skip the body.
+            self._refuse("bad_request", UPGRADE_WITH_BODY)
 
     def on_body(self, body: bytes) -> None:
         """Forget what belongs to a request that is answered, up to a limit."""
         self._after_chunk_head = False
+        if self._refused:
+            return
         if self.cycle.response_complete:
             self._unread += len(body)
             if self._unread > UNREAD_BYTES_MAX:
@@ -133,10 +163,35 @@ class GuardedProtocol(HttpToolsProtocol):
         """Answer what is no HTTP with a problem like all others."""
         self._refuse("bad_request")
 
-    def _refuse(self, code: str) -> None:
-        """Answer a request that never reached the application, and close the connection."""
+    def _unsupported_upgrade_warning(self) -> None:
+        """Leave it: a client may offer an upgrade, and go on without."""
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Remember which request is being answered."""
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _refuse(self, code: str, detail: str = "") -> None:
+        """Answer a request that never reached the application, and close the connection.
+
+        If requests before it are still to be answered, these are answered, and the connection is
+        closed without a word: whatever came between would be taken for the answer to the first.
+        """
+        if self._refused:
+            return
+        self._refused = True
+        whole = [cycle for cycle, _ in self.pipeline if not cycle.more_body]
+        if self._running and not self._running.response_complete and not self._running.more_body:
+            whole.append(self._running)
+        if whole:
+            self._relax()
+            self.pipeline = deque(item for item in self.pipeline if not item[0].more_body)
+            whole[0].keep_alive = False  # the last that came
+            return
         kind = problems.KINDS[code]
-        content = orjson.dumps(problems.problem_body(code, kind.status, kind.title, kind.example))
+        content = orjson.dumps(
+            problems.problem_body(code, kind.status, kind.title, detail or kind.example)
+        )
         head = (
             f"HTTP/1.1 {kind.status} {kind.title}\r\n"
             f"content-type: {problems.MEDIA_TYPE}\r\ncontent-length: {len(content)}\r\n"

@@ -224,6 +224,68 @@ def test_odd_requests_are_answered_in_order(
     assert [line for line in engine.log if "fault=" in line] == []
 
 
+GET = b"GET /health HTTP/1.1\r\nHost: a\r\n"
+
+
+@pytest.mark.parametrize("padding", [0, 100_000, 1_000_000])
+@pytest.mark.parametrize(
+    ("sent", "answers"),
+    [
+        (b"what is this\r\n\r\n", 0),
+        (b"\x16\x03\x01", 0),
+        (b"}", 0),
+        (b"\r\n" + GET + b"\r\nwhat is this\r\n\r\n", 1),
+        (GET + b"\r\n" + GET + b"\r\nPOST /turn HTTP/1.1\r\nContent-Length: x\r\n\r\n", 2),
+        (b"POST /turn HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n", 0),
+    ],
+)
+def test_what_was_sent_whole_is_answered_before_what_follows_it_is_refused(
+    engine: Server, padding: int, sent: bytes, answers: int
+):
+    """A turn that was sealed must not be answered as a request that could not be read."""
+    body = TURN + b" " * padding
+    before = turn_of(engine)
+    with engine.connect() as connection:
+        connection.sendall(head(len(body)) + body + sent)
+        assert read_answer(connection)[0] == 200
+        assert [read_answer(connection)[0] for _ in range(answers)] == [200] * answers
+        assert connection.recv(1) == b""
+    assert turn_of(engine) == before + 1
+
+
+def test_a_head_that_comes_with_the_body_before_it_is_no_longer_for_that(engine: Server):
+    body = TURN + b" " * 200_000
+    with engine.connect() as connection:
+        for start, rest in ((GET[:9], GET[9:]), (GET, b"Accept: a\r\n")):
+            connection.sendall(head(len(body)) + body + start)
+            assert read_answer(connection)[0] == 200
+            connection.sendall(rest + b"\r\n")
+            assert read_answer(connection)[0] == 200
+
+
+UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+
+
+def test_an_upgrade_is_declined_and_never_costs_a_body(engine: Server):
+    before = turn_of(engine)
+    for form in (b"Content-Length: 15\r\n", b"Transfer-Encoding: chunked\r\n"):
+        with engine.connect() as connection:
+            connection.sendall(
+                b"POST /turn HTTP/1.1\r\nHost: a\r\n" + UPGRADE + form + b"\r\n" + TURN
+            )
+            status, _, body = read_answer(connection)
+            assert (status, json.loads(body)["code"]) == (400, "bad_request")
+            assert "without --http2" in json.loads(body)["detail"]
+            assert connection.recv(1) == b""
+    assert turn_of(engine) == before
+    with engine.connect() as connection:
+        connection.sendall(GET + UPGRADE + b"\r\n" + GET + b"\r\n")
+        status, headers, _ = read_answer(connection)
+        assert (status, headers["connection"]) == (200, "close")
+        assert connection.recv(1) == b""
+    assert [line for line in engine.log if "level=warning" in line and "upgrade" in line] == []
+
+
 def test_hundreds_of_half_open_connections_stop_nobody(engine: Server):
     opened = [engine.connect() for _ in range(300)]
     try:
