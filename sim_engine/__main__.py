@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,9 @@ from sim_engine.settings import SettingsError, add_flags, read_settings
 
 WRONG_USE: Final = 2
 """Exit status: nothing was done, as something outside the engine has to be mended first."""
+
+INTERRUPTED: Final = 130
+"""Exit status: Ctrl-C, as shells say it."""
 
 REFUSED: Final = 1
 """Exit status: the engine said no, or a ledger is not sound."""
@@ -71,6 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OUTSIDE as error:
         print(f"sim-engine: {error}", file=sys.stderr)
         return WRONG_USE
+    except KeyboardInterrupt:
+        print("sim-engine: interrupted", file=sys.stderr)
+        return INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -185,7 +192,7 @@ def _init(flags: argparse.Namespace) -> int:
         engine.close()
     said = "the world was made in" if answer.created else "this very world is already in"
     print(f"{said} {settings.db_path}", file=sys.stderr)
-    print(answer.content.decode())
+    _say(answer.content.decode())
     return 0
 
 
@@ -199,11 +206,11 @@ def _verify(flags: argparse.Namespace) -> int:
             f"{report.counts[table]:,} {table}"
             for table in ("turns", "actions", "entries", "blocks")
         )
-        print(f"{path} is sound: {counted}")
-        print(f"the last turn_hash is {report.turn_hash}")
+        _say(f"{path} is sound: {counted}")
+        _say(f"the last turn_hash is {report.turn_hash}")
         return 0
     for difference in report.differences:
-        print(difference)
+        _say(str(difference))
     print(f"{path} is not sound: the engine did not write what stands there", file=sys.stderr)
     return REFUSED
 
@@ -211,7 +218,7 @@ def _verify(flags: argparse.Namespace) -> int:
 @contextmanager
 def _progress() -> Iterator[Progress]:
     """Show how far a verification has come, to whoever looks at a terminal."""
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         yield lambda turn, last: None
         return
     from rich.console import Console
@@ -231,7 +238,7 @@ def _export(flags: argparse.Namespace) -> int:
     except OSError as error:
         raise Unusable(f"can not write to {flags.directory}: {error.strerror}") from None
     rows = sum(written.values())
-    print(f"{len(written)} tables, {rows:,} rows, written to {flags.directory}")
+    _say(f"{len(written)} tables, {rows:,} rows, written to {flags.directory}")
     return 0
 
 
@@ -242,9 +249,9 @@ def _migrate(flags: argparse.Namespace) -> int:
     except FileExistsError as error:
         raise Unusable(f"{error.filename} is there already; move it away first") from None
     if done.backup is None:
-        print(f"{path} has schema version {done.after}, which is the newest: nothing to do")
+        _say(f"{path} has schema version {done.after}, which is the newest: nothing to do")
     else:
-        print(f"{path}: schema version {done.before} is now {done.after}; backup in {done.backup}")
+        _say(f"{path}: schema version {done.before} is now {done.after}; backup in {done.backup}")
     return 0
 
 
@@ -257,6 +264,16 @@ def _ledger(flags: argparse.Namespace) -> Path:
         if path.stat().st_size == 0:
             raise Unusable(f"{path} is empty; name a ledger, or set DB_PATH")
     return path
+
+
+def _say(text: str) -> None:
+    """Print what a command found. Raises Unusable if nobody can read it."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        # Python would try to print the rest when it ends, and end with a status of its own.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise Unusable(f"can not print what was found: {error.strerror}") from None
 
 
 def _read(name: str) -> bytes:

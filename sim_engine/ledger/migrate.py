@@ -5,6 +5,9 @@ The engine never changes the schema of a file by itself.
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +17,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from sim_engine.ledger import tables
-from sim_engine.ledger.file import ForeignDatabase, lock_ledger, open_database, using
+from sim_engine.ledger.file import ForeignDatabase, lock_ledger, open_database, reaching, using
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,8 @@ def migrate(path: Path) -> Migration:
 
     The file is copied first, to ``<name>.v<version>.bak``. Raises DatabaseInUse while an engine has
     the file open, ForeignDatabase if it is no ledger or is newer than this program, FileExistsError
-    if the backup is there already, MigrationFailed if a step can not be taken.
+    if the backup is there already, LedgerUnavailable if it can not be written, MigrationFailed if a
+    step can not be taken.
     """
     with lock_ledger(path):
         database = open_database(path)
@@ -45,9 +49,10 @@ def migrate(path: Path) -> Migration:
                 if before == tables.SCHEMA_VERSION:
                     return Migration(before, before, None)
                 backup = path.with_name(f"{path.name}.v{before}.bak")
-                backup.touch(exist_ok=False)
+                if backup.exists():
+                    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(backup))
                 try:
-                    _back_up(connection, backup)
+                    _back_up(connection, path, backup)
                     _take_steps(connection, before)
                 except DBAPIError as error:
                     backup.unlink(missing_ok=True)
@@ -74,10 +79,23 @@ def _version(connection: Connection, path: Path) -> int:
     return version
 
 
-def _back_up(connection: Connection, backup: Path) -> None:
-    """Copy the file as it is, with everything that is committed."""
-    connection.exec_driver_sql("VACUUM INTO ?", (str(backup),))  # an empty file is filled
-    connection.commit()
+def _back_up(connection: Connection, path: Path, backup: Path) -> None:
+    """Copy the file as it is, with everything that is committed, for those who may read it.
+
+    The copy has its name once it is whole: what an interrupted migration left has another.
+    """
+    partial = backup.with_name(backup.name + ".partial")
+    with reaching(partial):
+        partial.unlink(missing_ok=True)
+        mode = stat.S_IMODE(path.stat().st_mode)
+        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
+        try:
+            connection.exec_driver_sql("VACUUM INTO ?", (str(partial),))  # an empty file is filled
+            connection.commit()
+            partial.rename(backup)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
 
 
 def _take_steps(connection: Connection, before: int) -> None:

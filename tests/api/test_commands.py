@@ -154,6 +154,56 @@ def test_verify_names_what_is_wrong(ledger: Path, flags: tuple[str, ...]):
     assert said.stderr.startswith("sim.db is not sound")
 
 
+@pytest.mark.parametrize("flags", ["", "--quick"])
+@pytest.mark.parametrize(
+    ("redirected", "status"),
+    [
+        (">/dev/full", 2),
+        ("| true", 2),
+        (">/dev/null 2>&-", 0),
+        (">&- 2>&-", 0),
+    ],
+)
+def test_verify_calls_no_ledger_unsound_because_it_can_not_say_so(
+    ledger: Path, flags: str, redirected: str, status: int
+):
+    """The reader of the pipe is gone before the answer is there."""
+    command = f"{sys.executable} -m sim_engine verify {flags} sim.db"
+    wait = "sleep 0.2; " if redirected.startswith("|") else ""
+    done = subprocess.run(
+        ["bash", "-c", f"({wait}{command}) {redirected}; exit ${{PIPESTATUS[0]}}"],
+        cwd=ledger.parent,
+        env=environment(PYTHONPATH=str(ROOT)),
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == status
+    if status:
+        assert done.stderr.startswith("sim-engine: can not print what was found")
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_verify_can_be_interrupted(ledger: Path):
+    script = (
+        "import os, signal, sys\n"
+        "from sim_engine import __main__ as program\n"
+        "program.verify = lambda *_: os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.exit(program.main(['verify', 'sim.db']))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ledger.parent,
+        env=environment(PYTHONPATH=str(ROOT)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "sim-engine: interrupted\n")
+
+
 # -- sim-engine export -----------------------------------------------------------------------------
 
 

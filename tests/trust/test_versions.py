@@ -106,6 +106,24 @@ def test_migrate_does_not_overwrite_a_backup(old: Path, capsys: pytest.CaptureFi
         assert connection.execute("PRAGMA user_version").fetchone() == (1,)
 
 
+def test_a_backup_is_whole_and_for_those_who_may_read_the_ledger(old: Path):
+    old.chmod(0o600)
+    partial = old.with_name("old.db.v1.bak.partial")
+    partial.write_text("what an interrupted migration left")
+    assert main(["migrate", str(old)]) == 0
+    assert not partial.exists()
+    assert old.with_name("old.db.v1.bak").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_backup_that_can_not_be_written_is_named(old: Path, capsys: pytest.CaptureFixture[str]):
+    ledger = old.rename(old.with_name("x" * 240 + ".db"))
+    assert main(["migrate", str(ledger)]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "File name too long" in said
+    with closing(sqlite3.connect(ledger)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+
+
 @pytest.mark.parametrize("command", ["verify", "migrate"])
 @pytest.mark.parametrize("version", [0, 99])
 def test_a_version_that_nobody_knows_is_refused(
