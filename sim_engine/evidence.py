@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +37,14 @@ def write_evidence(
         "changed_balances": changed,
         "sum_of_all_accounts": sum(after.values()),
     }
-    path = db_path.with_name(f"{db_path.name}.halted-{broken.turn}.json")
     content = orjson.dumps(found, option=orjson.OPT_INDENT_2)
-    with open(path, "wb", opener=_owner_only) as file:
-        file.write(content)
+    for number in count(1):
+        # A halt that comes again after a restart leaves the evidence of the first one alone.
+        again = f"-{number}" if number > 1 else ""
+        path = db_path.with_name(f"{db_path.name}.halted-{broken.turn}{again}.json")
+        with suppress(FileExistsError), open(path, "xb", opener=_owner_only) as file:
+            file.write(content)
+            break
     return path
 
 

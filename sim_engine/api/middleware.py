@@ -57,7 +57,7 @@ class RequestLog:
                 status=status,
                 ms=seconds * 1_000,
                 bytes=size,
-                caller=caller and (caller.agent_id or caller.kind),
+                caller=caller and (f"agent:{caller.agent_id}" if caller.agent_id else caller.kind),
                 peer=_peer(scope),
             )
 

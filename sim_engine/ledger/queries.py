@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, RowMapping, Select, Table, literal, or_, select, tuple_, union
+from sqlalchemy import (
+    Connection,
+    RowMapping,
+    Select,
+    Table,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+    union,
+)
 
 from sim_engine.ledger import rows, tables
 from sim_engine.rules.views import supply_view
@@ -108,7 +119,8 @@ def contracts(
         query = query.where(c.contract_type == contract_type)
     if agent is not None:
         # Ids hold no quotation mark, so that a quoted one is found in a list of members only whole.
-        member = c.members.contains(f'"{agent}"', autoescape=True)
+        # LIKE would not tell upper from lower case, as ids do.
+        member = func.instr(c.members, f'"{agent}"') > 0
         query = query.where(or_(c.arbitrator == agent, member))
     return connection.execute(query.order_by(c.number).limit(limit)).mappings().all()
 

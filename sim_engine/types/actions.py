@@ -11,6 +11,7 @@ from sim_engine.types.fields import (
     OMITTABLE,
     SHAPE,
     Amount,
+    Name,
     Positive,
     Role,
     Ruling,
@@ -84,7 +85,7 @@ class Transfer(Paid):
     """Give liquid tokens to another agent."""
 
     type: Literal["transfer"]
-    to: Text
+    to: Name
     amount: Positive
     memo: Text = ""
 
@@ -94,7 +95,7 @@ class Proposal(Paid):
     """What a proposal of any contract type carries."""
 
     type: Literal["propose_contract"]
-    arbitrator: Text
+    arbitrator: Name
     settlement: Settlement = "automatic"
     duration: Positive
     proposer_collateral: Amount = 0
@@ -108,7 +109,7 @@ class ProposeLoan(Proposal):
     """Propose a loan."""
 
     contract_type: Literal["loan"]
-    counterparty: Text
+    counterparty: Name
     terms: LoanTerms
 
 
@@ -117,7 +118,7 @@ class ProposeForward(Proposal):
     """Propose the delivery of a core or of compute at a later turn."""
 
     contract_type: Literal["forward"]
-    counterparty: Text
+    counterparty: Name
     terms: ForwardTerms
 
 
@@ -126,7 +127,7 @@ class ProposeService(Proposal):
     """Propose a service for a price."""
 
     contract_type: Literal["service"]
-    counterparty: Text
+    counterparty: Name
     terms: ServiceTerms
 
 
@@ -135,7 +136,7 @@ class ProposeInsurance(Proposal):
     """Propose an insurance."""
 
     contract_type: Literal["insurance"]
-    counterparty: Text
+    counterparty: Name
     terms: InsuranceTerms
 
 
@@ -144,7 +145,7 @@ class ProposeInformationSale(Proposal):
     """Propose a sale of information."""
 
     contract_type: Literal["information_sale"]
-    counterparty: Text
+    counterparty: Name
     terms: InformationTerms
 
 
@@ -153,7 +154,7 @@ class ProposePool(Proposal):
     """Propose a pool; its counterparty is the first of its members and may be left out."""
 
     contract_type: Literal["pool"]
-    counterparty: Annotated[Text | None, OMITTABLE] = None
+    counterparty: Annotated[Name | None, OMITTABLE] = None
     terms: PoolTerms
 
 
@@ -173,7 +174,7 @@ class SignContract(Paid):
     """Sign a proposal in a role, and pay in what the role owes up front."""
 
     type: Literal["sign_contract"]
-    contract_id: Text
+    contract_id: Name
     role: Role
 
 
@@ -182,7 +183,7 @@ class ConfirmDelivery(Paid):
     """Say that an attested contract was kept."""
 
     type: Literal["confirm_delivery"]
-    contract_id: Text
+    contract_id: Name
 
 
 @dataclass(slots=True, kw_only=True, config=SHAPE)
@@ -190,7 +191,7 @@ class DisputeDelivery(Paid):
     """Bring an attested contract before its arbitrator."""
 
     type: Literal["dispute_delivery"]
-    contract_id: Text
+    contract_id: Name
     reason: Text
 
 
@@ -199,7 +200,7 @@ class ArbitratorRuling(Paid):
     """Decide a disputed contract."""
 
     type: Literal["arbitrator_ruling"]
-    contract_id: Text
+    contract_id: Name
     ruling: Ruling
     reason: Text = ""
 
@@ -209,8 +210,8 @@ class SellInformation(Paid):
     """Propose an information sale as its seller: the short form."""
 
     type: Literal["sell_information"]
-    to: Text
-    arbitrator: Text
+    to: Name
+    arbitrator: Name
     price: Positive
     title: Text
     content: Text

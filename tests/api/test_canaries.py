@@ -168,7 +168,10 @@ def test_lines_of_the_log_are_fields(planted: Planted):
         assert re.fullmatch(r'(\w+=("(\\.|[^"\\])*"|[^\s"]+)( |$))+', line), line
         assert seen <= set(re.findall(r"(\w+)=", line))
     requests = planted.server.lines("request")
-    (request, *_) = [one for one in requests if (one["path"], one["caller"]) == ("/agent/b", "b")]
+    # The kind is told too: an agent may be called operator.
+    (request, *_) = [
+        one for one in requests if (one["path"], one["caller"]) == ("/agent/b", "agent:b")
+    ]
     assert request["method"] == "GET"
     assert request["status"] == "200"
     assert float(request["ms"]) > 0

@@ -143,6 +143,7 @@ def test_contracts_are_listed_in_pages_and_by_status_type_and_agent(busy):
     assert [c["contract_id"] for c in loans] == [row[0] for row in rows if row[2] == "loan"]
     mine_ = {c["contract_id"] for c in pages(busy, "/contracts", "contracts", agent="a")}
     assert mine_ >= {row[0] for row in rows if "a" in row[3:]}
+    assert pages(busy, "/contracts", "contracts", agent="A") == []  # another agent, if any
     both = pages(busy, "/contracts", "contracts", type="loan", status="expired")
     assert [c["contract_id"] for c in both] == [
         row[0] for row in rows if row[1] == "expired" and row[2] == "loan"

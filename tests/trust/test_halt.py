@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 from sim_engine import engine as engine_module
 from sim_engine.api.app import create_app
 from sim_engine.engine import Engine
+from sim_engine.errors import Halted
 from sim_engine.ledger.replay import verify
 from sim_engine.rules import turn as rules
 from sim_engine.rules.rejections import InvariantViolation
@@ -211,3 +212,16 @@ def test_a_ledger_whose_numbers_do_not_add_up_is_not_served(path: Path):
         assert "add up to 7, not to 0" in health["reason"]
         assert post_turn(client, 3).json()["code"] == "halted"
         assert client.get("/state").json()["code"] == "halted"
+
+
+def test_a_halt_that_comes_again_leaves_the_first_evidence_alone(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(rules, "pay_wages", pay_too_much)
+    for end in ("", "-2", "-3"):
+        engine = Engine.open(path)
+        with pytest.raises(Halted, match=f"halted-3{end}.json"):
+            engine.submit_turn(everything.turn_body(3))
+        engine.close()
+    kept = [path.with_name(f"sim.db.halted-3{end}.json") for end in ("", "-2", "-3")]
+    assert len({found.read_bytes() for found in kept}) == 1
