@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sim_orchestrator.context.possible import actions_max
 from sim_orchestrator.context.survey import survey
 from sim_orchestrator.lenient_json import CUT_OFF, Damaged, Mend, Reader, Unreadable, valid_unicode
 from sim_orchestrator.mending import Unmendable, action_name, looks_like_action, mend_action
@@ -19,9 +20,6 @@ from sim_orchestrator.minds.base import Observation
 
 MAX_TEXT_CHARS: Final = 400_000
 """The most characters of an answer that are read."""
-
-MAX_ACTIONS: Final = 100
-"""The most actions of an answer that are read: as many as a turn's action points can ever pay."""
 
 THOUGHT_CHARS_MAX: Final = 4_000
 NOTES_CHARS_MAX: Final = 1_000
@@ -296,12 +294,16 @@ def _as_text(value: Any) -> str:
 def _interpret(
     answer: Answer, done_reason: str, observation: Observation, mends: set[Mend]
 ) -> Parsed | ParseFailure:
-    """Mend and check each action alone; what is good survives what is bad."""
+    """Mend and check each action alone; what is good survives what is bad.
+
+    As many are read as the prompt says that an answer may have.
+    """
+    most = actions_max(observation.config["action_points"])
     counted = list(mends)
     actions: list[dict[str, Any]] = []
     dropped: list[str] = []
     agents = survey(observation).agents
-    for number, item in enumerate(answer.items[:MAX_ACTIONS], 1):
+    for number, item in enumerate(answer.items[:most], 1):
         mended: set[Mend] = set()
         try:
             action = mend_action(item, own_id=observation.agent_id, agents=agents, mends=mended)
@@ -311,10 +313,13 @@ def _interpret(
             continue
         actions.append(action)
         counted += mended
-    beyond = len(answer.items) - MAX_ACTIONS
+    beyond = len(answer.items) - most
     if beyond > 0:
         counted.append(Mend.MANY)
-        dropped.append(f"{beyond} actions beyond the first {MAX_ACTIONS} were left out")
+        dropped.append(
+            f"{beyond} action{'s' if beyond > 1 else ''} beyond the first {most} "
+            f"{'were' if beyond > 1 else 'was'} left out"
+        )
     if not actions and (dropped or answer.cut):
         return ParseFailure(_nothing_usable(dropped, done_reason), dropped)
     order = list(Mend)

@@ -40,6 +40,10 @@ class Observation:
         received: transfers that reached the agent in the last turn: ``{"from", "amount", "memo"}``.
         persona: who the agent is told to be; may be empty.
         notes: what the agent wrote to itself in its last answer; empty at first.
+        dropped: what of its answer of the last turn could not be used, one sentence each, which may
+            quote the answer.
+        failure: why that answer gave no decision, in one sentence, which may quote it too; empty
+            where no answer came; ``None`` if it gave a decision, or if the agent was not asked.
     """
 
     turn: int
@@ -55,6 +59,8 @@ class Observation:
     received: Sequence[Mapping[str, Any]] = ()
     persona: str = ""
     notes: str = ""
+    dropped: Sequence[str] = ()
+    failure: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +105,11 @@ class CallRecord:
     server_ms: int = 0
     done_reason: str = ""
 
+    @property
+    def answered(self) -> bool:
+        """Whether the model said anything, be it of use or not."""
+        return bool(self.raw or self.output_tokens or self.done_reason)
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -123,6 +134,22 @@ class Decision:
     def failure(self) -> str | None:
         """Why there is no decision; ``None`` when there is one."""
         return self.calls[-1].failure
+
+    @property
+    def dropped(self) -> Sequence[str]:
+        """What of the answer that counts could not be used, one sentence each."""
+        return self.calls[-1].dropped
+
+    @property
+    def own_failure(self) -> str | None:
+        """What was wrong with the agent's own words, if they gave no decision.
+
+        Empty where no answer came: a server that is away is not the agent's doing. ``None`` when
+        there is a decision.
+        """
+        if self.failure is None:
+            return None
+        return next((str(call.failure) for call in reversed(self.calls) if call.answered), "")
 
 
 class CallLog(Protocol):

@@ -101,6 +101,40 @@ def test_what_agents_are_told_comes_from_the_world_and_from_their_own_notes():
             assert "note " in text
 
 
+def part_for_the_agent(request: dict[str, Any]) -> str:
+    """Return what a prompt tells its agent alone."""
+    return str(request["messages"][1]["content"]).split("YOU ARE ")[1]
+
+
+def test_a_model_is_told_what_was_wrong_with_its_last_answer_and_after_a_break_too():
+    def behave(request: dict[str, Any], number: int) -> Reply:
+        if agent_of(request) == "agent_0":
+            return say({"actions": [{"type": "steal"}, *[{"type": "mine"}] * 200]})
+        if agent_of(request) == "agent_1":
+            return Say("I would rather not.")
+        return Http(400, b'{"error": "out of order"}')
+
+    with StubOllama(behave=behave) as stub:
+        assert play(stub, "--agents", "3", "--turns", "2") == 0
+        again = ["--resume", "runs/x", "--turns", "3", "--ollama-host", stub.url]
+        assert main(["run", *again]) == 0
+        asked: dict[int, list[str]] = {number: [] for number in range(3)}
+        for request in stub.requests:
+            if len(request["messages"]) == 2:  # no repair
+                asked[int(agent_of(request)[-1])].append(part_for_the_agent(request))
+    first = (asked[number][0] for number in range(3))
+    assert not any("could not be used" in told or "did nothing" in told for told in first)
+    for later in (1, 2):  # of the same run, and of the one that went on
+        told = asked[0][later]
+        assert "action 1: there is no action of type 'steal'" in told
+        assert "195 actions beyond the first 6 were left out" in told
+        assert told.count("was rejected") == 1
+        assert "2 × mine was rejected" in told
+        assert 'could not be used: "the answer is no JSON object"' in asked[1][later]
+        assert "you did nothing: no answer of yours came in time." in asked[2][later]
+        assert "out of order" not in asked[2][later]
+
+
 def test_fees_by_model_are_those_of_the_ledger():
     def behave(request: dict[str, Any], number: int) -> Reply:
         return say(output_tokens=137 * (number % 5))
