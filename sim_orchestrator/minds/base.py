@@ -73,6 +73,7 @@ class CallRecord:
         messages: the messages sent.
         options: the options sent, ``num_ctx`` and ``num_predict`` among them.
         raw: the answer's text as it came; empty where none came.
+        thinking: what the model thought before it, where the server tells that apart.
         actions: the actions that parsing found in it.
         thought: the reasoning that the agent gave.
         notes: what the agent wants to be told next turn.
@@ -92,6 +93,7 @@ class CallRecord:
     messages: Sequence[dict[str, str]] = field(default_factory=list)
     options: Mapping[str, Any] = field(default_factory=dict)
     raw: str = ""
+    thinking: str = ""
     actions: Sequence[dict[str, Any]] = field(default_factory=list)
     thought: str = ""
     notes: str = ""
@@ -108,7 +110,7 @@ class CallRecord:
     @property
     def answered(self) -> bool:
         """Whether the model said anything, be it of use or not."""
-        return bool(self.raw or self.output_tokens or self.done_reason)
+        return bool(self.raw or self.thinking or self.output_tokens or self.done_reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +185,20 @@ class Mind(Protocol):
 
 @dataclass(slots=True)
 class Minds:
-    """The minds of a run, and what their servers say about the models that they ask."""
+    """The minds of a run, and what their servers say about the models that they ask.
+
+    Attributes:
+        by_agent: who decides for each agent.
+        models: what is known of each model, for ``run.json``.
+        notes: where a model does not get what was asked for, in one sentence each, for people.
+    """
 
     by_agent: dict[str, Mind] = field(default_factory=dict)
     models: dict[str, dict[str, Any]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, others: Minds) -> None:
+        """Take in the minds of other agents."""
+        self.by_agent.update(others.by_agent)
+        self.models.update(others.models)
+        self.notes.extend(others.notes)

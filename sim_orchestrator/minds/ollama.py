@@ -115,6 +115,7 @@ class OllamaMind:
             messages=messages,
             options=self.options,
             raw=answer.text,
+            thinking=answer.thinking,
             actions=parsed.actions,
             thought=encodable(parsed.thought),
             notes=encodable(parsed.notes),

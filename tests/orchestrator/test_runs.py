@@ -137,7 +137,7 @@ def test_a_model_is_told_what_was_wrong_with_its_last_answer_and_after_a_break_t
 
 def test_fees_by_model_are_those_of_the_ledger():
     def behave(request: dict[str, Any], number: int) -> Reply:
-        return say(output_tokens=137 * (number % 5))
+        return say(output_tokens=1 + 137 * (number % 5))
 
     with StubOllama(behave=behave) as stub:
         play(stub, "--agents", "3", "--turns", "6")
@@ -277,6 +277,64 @@ balance = 77777
         "scripted",
     }
     assert turns()[0].agents["agent_2"][0] > 20_000
+
+
+def test_only_models_that_can_think_are_asked_to(tmp_path, capsys):
+    (tmp_path / "run.toml").write_text(
+        f"""
+agents = 4
+turns = 2
+think = true
+model = "{MODEL}"
+[[agent]]
+id = "agent_1"
+model = "thinker:2b"
+[[agent]]
+id = "agent_2"
+model = "unknown:3b"
+[[agent]]
+id = "agent_3"
+think = false
+"""
+    )
+
+    def behave(request: dict[str, Any], number: int) -> Reply:
+        return say(thinking="let me see" if request["think"] else "")
+
+    models = (MODEL, "thinker:2b", "unknown:3b")
+    capabilities = {MODEL: ["completion"], "thinker:2b": ["completion", "thinking"]}
+    with StubOllama(behave=behave, models=models, capabilities=capabilities) as stub:
+        flags = ["--config", "run.toml", "--name", "x", "--own-engine", "--plain"]
+        assert main(["run", *flags, "--ollama-host", stub.url]) == 0
+        asked = {(request["model"], request["think"]) for request in stub.requests}
+    assert asked == {(MODEL, False), ("thinker:2b", True), ("unknown:3b", True)}
+    assert not [call.failure for _, _, call in calls() if call.failure]
+    assert {call.thinking for _, agent_id, call in calls() if agent_id == "agent_1"} == {
+        "let me see"
+    }
+    assert capsys.readouterr().out.count(f"{MODEL} can not think before it answers") == 1
+    assert about()["models"][MODEL]["capabilities"] == ["completion"]
+
+
+def test_a_run_that_asks_nobody_to_think_says_nothing_of_it(capsys):
+    with StubOllama(capabilities={MODEL: ["completion"]}) as stub:
+        assert play(stub, "--agents", "1", "--turns", "1") == 0
+    assert "can not think" not in capsys.readouterr().out
+
+
+def test_a_transcript_without_what_models_thought_is_still_played_on_and_again(capsys):
+    with StubOllama(behave=lambda request, number: say(thinking="hm")) as stub:
+        assert play(stub, "--agents", "2", "--turns", "2", "--think") == 0
+        assert {call.thinking for _, _, call in calls()} == {"hm"}
+        path = Path("runs/x/transcript.jsonl")
+        lines = [orjson.loads(line) for line in path.read_bytes().splitlines()]
+        for line in lines:
+            line.pop("thinking", None)
+        path.write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
+        again = ["--resume", "runs/x", "--turns", "3", "--ollama-host", stub.url]
+        assert main(["run", *again]) == 0
+    assert [call.thinking for _, _, call in calls()] == ["", "", "", "", "hm", "hm"]
+    assert main(["replay", "runs/x"]) == 0
 
 
 def test_recorded_minds_play_another_run_again():
