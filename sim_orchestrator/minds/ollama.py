@@ -106,7 +106,12 @@ class OllamaMind:
         duration_ms: int,
         answer: Answer,
     ) -> CallRecord:
-        found = parse_answer(answer.text, done_reason=answer.done_reason, observation=observation)
+        found = parse_answer(
+            answer.text,
+            done_reason=answer.done_reason,
+            observation=observation,
+            thinking=answer.thinking,
+        )
         failed = isinstance(found, ParseFailure)
         parsed = Parsed() if isinstance(found, ParseFailure) else found
         return CallRecord(

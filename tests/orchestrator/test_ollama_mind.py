@@ -137,6 +137,17 @@ def test_what_can_not_be_read_gets_one_repair_call_that_quotes_it(content):
     assert quoted in requests[1]["messages"][-1]["content"]
 
 
+def test_an_answer_of_thinking_alone_gets_a_repair_call_that_says_so():
+    def behave(request: dict[str, Any], number: int) -> Reply:
+        return Say("", thinking="hm …", done_reason="length") if number == 1 else say()
+
+    decision, requests = decide(behave)
+    first, second = decision.calls
+    assert (first.thinking, second.thinking) == ("hm …", "")
+    assert "it never stopped thinking" in requests[1]["messages"][-1]["content"]
+    assert decision.actions == [JOB]
+
+
 def test_after_the_repair_call_it_is_a_failure_with_no_actions():
     decision, requests = decide(lambda request, number: Say("No.", done_reason="stop"))
     assert len(requests) == 2

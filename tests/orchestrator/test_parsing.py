@@ -100,6 +100,15 @@ def test_as_many_actions_are_read_as_the_prompt_says():
     assert len(found.actions) == 8
 
 
+def test_an_answer_of_thinking_alone_is_told_so():
+    found = parse_answer("", done_reason="length", observation=SEEN, thinking="Let me see …")
+    assert isinstance(found, ParseFailure)
+    assert "never stopped thinking" in found.error
+    cut = parse_answer("{", done_reason="length", observation=SEEN, thinking="Let me see …")
+    assert isinstance(cut, ParseFailure)
+    assert "cut off" in cut.error
+
+
 def test_of_a_huge_answer_only_the_beginning_is_read():
     found = parsed('{"thought":"x","actions":[' + '{"type":"mine"},' * 3_500_000)
     assert len(found.actions) == READ
