@@ -153,6 +153,38 @@ def test_a_replay_finds_every_turn_hash_again(capsys):
     assert "4 turns replayed: every turn_hash agrees" in capsys.readouterr().out
 
 
+def hashes(name: str) -> list[str]:
+    entries = read(Path(f"runs/{name}/transcript.jsonl"))
+    return [entry.turn_hash for entry in entries if isinstance(entry, TurnRecord)]
+
+
+def test_without_durations_equal_answers_agree_hash_for_hash(capsys):
+    def behave(request: dict[str, Any], number: int) -> Reply:
+        words = {"type": "speak", "message": f"I am {agent_of(request)}"}
+        mine = {"type": "mine"}
+        # No two calls take equally long, nor come in the same order.
+        return say({"actions": [mine, words]}, after_seconds=0.013 * (number * 7 % 5))
+
+    flags = ["--agents", "3", "--turns", "3", "--seed", "s"]
+    with StubOllama(behave=behave) as stub:
+        for name in ("a", "b"):
+            assert play(stub, *flags, "--name", name, "--no-report-durations") == 0
+        assert play(stub, *flags, "--name", "c") == 0
+        assert hashes("a") == hashes("b")
+        assert hashes("a")[0] != hashes("c")[0]
+        # A turn that is submitted again, further turns and a replay keep to it.
+        path = Path("runs/a/transcript.jsonl")
+        path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+        again = ["run", "--resume", "runs/a", "--ollama-host", stub.url, "--turns", "4"]
+        assert main([*again, "--report-durations"]) == 2
+        assert "report_durations can not change when a run goes on" in capsys.readouterr().err
+        assert main(again) == 0
+    assert hashes("a")[:3] == hashes("b")
+    assert len(hashes("a")) == 4
+    assert main(["replay", "runs/a"]) == 0
+    assert main(["replay", "runs/c"]) == 0
+
+
 def changed_line(number: int, change: Callable[[dict[str, Any]], None]) -> None:
     path = Path("runs/x/transcript.jsonl")
     lines = path.read_bytes().splitlines()
