@@ -20,6 +20,7 @@ from sim_orchestrator.context import build_messages
 from sim_orchestrator.minds.base import CallRecord, Decision, Observation
 from sim_orchestrator.observer import Observer
 from sim_orchestrator.parsing import Parsed, parse_answer
+from tests.orchestrator.in_process import InProcess
 from tests.orchestrator.observations import agent, observation
 from tests.orchestrator.schema_dice import SchemaDice
 
@@ -75,25 +76,6 @@ def me(**changes: Any) -> dict[str, Any]:
         **agent("agent_0", **changes),
         "private": {"insights": [], "information": [], "receipts": []},
     }
-
-
-class InProcess:
-    """Answers an observer's questions from an engine in the same process."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-
-    async def state(self) -> Any:
-        return json.loads(self.engine.state())
-
-    async def agent(self, agent_id: str) -> Any:
-        return json.loads(self.engine.agent(agent_id, private=True))
-
-    async def contract(self, contract_id: str) -> Any:
-        return json.loads(self.engine.contract(contract_id, reader=None, operator=True))
-
-    async def speech(self, turn: int) -> Any:
-        return json.loads(self.engine.speech(turn))["messages"]
 
 
 async def play(engine: Engine, agents: list[str], turns: int, dice: random.Random) -> Counter[str]:
