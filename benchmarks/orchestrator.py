@@ -112,7 +112,10 @@ async def observe(agents: int) -> Mapping[str, Observation]:
                 decisions = await decide_all(
                     seen, minds, transcript, ends_at=float("inf"), decided=observer.remember
                 )
-                parts = [submission(name, decision) for name, decision in decisions.items()]
+                parts = [
+                    submission(name, decision, durations=True)
+                    for name, decision in decisions.items()
+                ]
                 observer.sealed(await engine.submit(turn, parts))
             return await observer.observations(await observer.look(), roster)
 

@@ -70,8 +70,15 @@ def work_off_debt(observation: Observation) -> Decision:
     return Decision(calls=(call,))
 
 
-def submission(agent_id: str, decision: Decision) -> dict[str, Any]:
-    """Return an agent's part of ``POST /turn``; the tokens of all its attempts are counted."""
+def submission(agent_id: str, decision: Decision, *, durations: bool) -> dict[str, Any]:
+    """Return an agent's part of ``POST /turn``; the tokens of all its attempts are counted.
+
+    Args:
+        agent_id: whose part it is.
+        decision: what it decided.
+        durations: whether to say how long its calls took. A turn seals that, and no two runs
+            measure the same.
+    """
     part: dict[str, Any] = {"agent_id": agent_id, "actions": decision.actions}
     asked = [call for call in decision.calls if call.attempt != NOT_ASKED]
     if asked:
@@ -79,6 +86,7 @@ def submission(agent_id: str, decision: Decision) -> dict[str, Any]:
             "output_tokens": sum(call.output_tokens for call in asked),
             "prompt_tokens": sum(call.prompt_tokens for call in asked),
             "model": asked[-1].model,
-            "duration_ms": sum(call.duration_ms for call in asked),
         }
+        if durations:
+            part["inference"]["duration_ms"] = sum(call.duration_ms for call in asked)
     return part

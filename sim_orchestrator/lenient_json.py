@@ -28,8 +28,11 @@ class Mend(StrEnum):
     COMMENTS = "left out comments"
     JUNK = "skipped signs that are no JSON"
     UNICODE = "replaced characters that are no valid Unicode"
+    REPEATED = "took one of several fields of one name"
+    SEVERAL = "took one of several answers"
     WRAPPED = "took the answer out of another object"
     LIST = "took a bare list for the actions"
+    LISTS = "took the actions out of a list in their list"
     SINGLE = "took one action for a list of actions"
     LIST_NAME = "took another name for 'actions'"
     TEXT_TYPE = "took something else than text for a text"
@@ -185,6 +188,8 @@ class Reader:
             value = self._value(depth + 1)
         except Unreadable:
             return self._skip()
+        if key in found:
+            self.mends.add(Mend.REPEATED)
         found[key] = value
         if not self._peek() and not isinstance(value, dict | list):
             return CUT_OFF  # a number or text at the very end may be longer than what is there

@@ -48,14 +48,14 @@ class Observer:
         self._speech: dict[int, list[Json]] = {}
         self._contents: dict[str, str] = {}
         self._notes: dict[str, str] = {}
-        self._sent: dict[str, Sequence[Json]] = {}
+        self._last: dict[str, Decision] = {}
         self._receipts: Sequence[Json] = ()
         self._tokens: dict[str, deque[int]] = defaultdict(lambda: deque(maxlen=HISTORY_TURNS))
 
     def remember(self, agent_id: str, decision: Decision) -> None:
-        """Keep what an agent wants to be told next turn, and what its thinking took."""
+        """Keep what an agent is told next turn: its notes, its mistakes, what its thinking took."""
         self._tokens[agent_id].append(sum(call.output_tokens for call in decision.calls))
-        self._sent[agent_id] = decision.actions
+        self._last[agent_id] = decision
         if decision.failure is None and decision.calls[-1].attempt:
             self._notes[agent_id] = decision.notes
 
@@ -94,6 +94,7 @@ class Observer:
         async def observe(agent_id: str) -> Observation:
             async with gate:
                 agent = await self._engine.agent(agent_id)
+            last = self._last.get(agent_id)
             return Observation(
                 turn=sight.turn + 1,
                 agent_id=agent_id,
@@ -108,6 +109,8 @@ class Observer:
                 received=received.get(agent_id, ()),
                 persona=self._personas[agent_id],
                 notes=self._notes.get(agent_id, ""),
+                dropped=last.dropped if last else (),
+                failure=last.own_failure if last else None,
             )
 
         ids = list(agent_ids)
@@ -118,7 +121,7 @@ class Observer:
         found: dict[str, list[Json]] = defaultdict(list)
         for receipt in self._receipts:
             sender, index = receipt["agent_id"], receipt["index"]
-            actions = self._sent.get(sender, ())
+            actions = self._last[sender].actions if sender in self._last else []
             if receipt["type"] != "transfer" or receipt["status"] != "applied":
                 continue
             # Actions that somebody queued at the engine have places behind the submitted ones.

@@ -119,6 +119,7 @@ OPTIONS: Final = (
         least=0,
     ),
     Option("seed", str, None, "the secret text all draws come from", unset="a random one"),
+    Option("report_durations", bool, True, "tell the engine how long calls took, which it seals"),
     Option("run_dir", str, "runs", "the directory that holds the runs"),
     Option("name", str, None, "the run's directory in it", unset="date, time and minds"),
     Option(

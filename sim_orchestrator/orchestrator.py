@@ -60,7 +60,10 @@ async def seal_turn(
     run: Run, turn: int, decisions: Mapping[str, Decision], started: float
 ) -> Sight:
     """Submit a turn's decisions and record what came of them; return the world after it."""
-    submissions = [submission(agent_id, decisions[agent_id]) for agent_id in decisions]
+    durations = run.settings.report_durations
+    submissions = [
+        submission(agent_id, decisions[agent_id], durations=durations) for agent_id in decisions
+    ]
     run.transcript.sync()  # nothing is played that is not on the disk
     with run.interrupt.sealing():
         answer = await run.engine.submit(turn, submissions)

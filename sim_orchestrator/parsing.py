@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sim_orchestrator.context.possible import actions_max
 from sim_orchestrator.context.survey import survey
 from sim_orchestrator.lenient_json import CUT_OFF, Damaged, Mend, Reader, Unreadable, valid_unicode
 from sim_orchestrator.mending import Unmendable, action_name, looks_like_action, mend_action
@@ -19,9 +20,6 @@ from sim_orchestrator.minds.base import Observation
 
 MAX_TEXT_CHARS: Final = 400_000
 """The most characters of an answer that are read."""
-
-MAX_ACTIONS: Final = 100
-"""The most actions of an answer that are read: as many as a turn's action points can ever pay."""
 
 THOUGHT_CHARS_MAX: Final = 4_000
 NOTES_CHARS_MAX: Final = 1_000
@@ -87,13 +85,16 @@ class Answer:
     single: bool = False
 
 
-def parse_answer(text: str, *, done_reason: str, observation: Observation) -> Parsed | ParseFailure:
+def parse_answer(
+    text: str, *, done_reason: str, observation: Observation, thinking: str = ""
+) -> Parsed | ParseFailure:
     """Read a model's answer.
 
     Args:
         text: the answer as it came; any text of any length.
         done_reason: why the model stopped: ``stop``, or ``length`` where it was cut off.
         observation: what the answer is about.
+        thinking: what the model thought apart from it, where a server tells that.
 
     Returns:
         what was decided, or why nothing was. An empty list of actions is a decision too.
@@ -102,44 +103,75 @@ def parse_answer(text: str, *, done_reason: str, observation: Observation) -> Pa
     if len(text) > MAX_TEXT_CHARS:
         mends.add(Mend.LONG_TEXT)
         text = text[:MAX_TEXT_CHARS]
-    answer = _find_answer(_without_thinking(text, mends), mends)
+    said, thinks_on = _without_thinking(text, mends)
+    answer = _find_answer(said, mends)
     if answer is None:
-        return ParseFailure(_no_answer(text, done_reason, cut=Mend.LONG_TEXT in mends))
+        thinks_on = thinks_on or bool(thinking.strip() and not text.strip())
+        cut = Mend.LONG_TEXT in mends
+        return ParseFailure(_no_answer(text, done_reason, cut=cut, thinks_on=thinks_on))
+    if thinks_on:
+        mends.add(Mend.PROSE)
     return _interpret(answer, done_reason, observation, mends)
 
 
-def _without_thinking(text: str, mends: set[Mend]) -> str:
-    """Leave out what a model thought aloud before its answer."""
+def _without_thinking(text: str, mends: set[Mend]) -> tuple[str, bool]:
+    """Leave out what a model thought aloud; return the rest, and whether the thinking never ends.
+
+    An answer that stands in its thoughts is a draft.
+    """
     _, closed, after = text.rpartition("</think>")
+    before, opened, _ = after.partition("<think>")
     if closed:
         mends.add(Mend.THINKING)
-        return after
-    before, opened, _ = text.partition("<think>")
-    return before if opened else text
+    return before, bool(opened)
 
 
 def _find_answer(text: str, mends: set[Mend]) -> Answer | None:
-    """Return the first value in the text that is meant as an answer."""
-    whole = _strict(text)
+    """Return the first value in the text that is meant as an answer, one in a fence before others.
+
+    What is left out around it is named.
+    """
+    whole = _strict(text, mends)
     if whole is not None:
         return _as_answer(whole, mends)
     budget = _Budget()
+    around: tuple[str, ...] = ()
     for fence in _FENCE.finditer(text):
-        answer = _first_answer(fence[1], mends, budget)
-        if answer is not None:
+        found = _first_answer(fence[1], mends, budget)
+        if found is not None:
             mends.add(Mend.FENCE)
-            if text[: fence.start()].strip() or text[fence.end() :].strip():
-                mends.add(Mend.PROSE)
-            return answer
-    return _first_answer(text, mends, budget)
+            around = (text[fence.end() :], text[: fence.start()])
+            break
+    else:
+        found = _first_answer(text, mends, budget)
+    if found is None:
+        return None
+    answer, before, after = found
+    for left in (after, before, *around):
+        if left.strip():
+            mends.add(Mend.PROSE)
+            if _first_answer(left, set(), budget) is not None:
+                mends.add(Mend.SEVERAL)
+    return answer
 
 
-def _strict(text: str) -> Any:
+def _strict(text: str, mends: set[Mend]) -> Any:
     """Return what strict JSON says, ``None`` where the text is none."""
+    repeated = False
+
+    def as_object(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal repeated
+        found = dict(fields)
+        repeated = repeated or len(found) < len(fields)
+        return found
+
     try:
-        return json.loads(text, parse_constant=_refuse)
+        value = json.loads(text, parse_constant=_refuse, object_pairs_hook=as_object)
     except (ValueError, RecursionError):
         return None
+    if repeated:
+        mends.add(Mend.REPEATED)
+    return value
 
 
 def _refuse(constant: str) -> Any:
@@ -154,8 +186,11 @@ class _Budget:
     steps: int = 200_000
 
 
-def _first_answer(text: str, mends: set[Mend], budget: _Budget) -> Answer | None:
-    """Read one value after the other, up to the first that is meant as an answer."""
+def _first_answer(text: str, mends: set[Mend], budget: _Budget) -> tuple[Answer, str, str] | None:
+    """Read one value after the other, up to the first that is meant as an answer.
+
+    Return it with the text before it and the text behind it.
+    """
     place = 0
     while budget.starts and (start := _START.search(text, place)):
         read = _read(text, start.start(), budget)
@@ -169,9 +204,7 @@ def _first_answer(text: str, mends: set[Mend], budget: _Budget) -> Answer | None
         mends |= mended
         if answer.single:
             place = _more_singles(text, place, answer.items, mends, budget)
-        if text[: start.start()].strip() or text[place:].strip():
-            mends.add(Mend.PROSE)
-        return answer
+        return answer, text[: start.start()], text[place:]
     return None
 
 
@@ -214,6 +247,8 @@ def _as_answer(value: Any, mends: set[Mend], depth: int = 0) -> Answer | None:
     if "actions" in by_fold:
         if by_fold["actions"] != "actions":
             mends.add(Mend.LIST_NAME)
+        if [key.strip().lower() for key in value].count("actions") > 1:
+            mends.add(Mend.REPEATED)
         items = _as_items(value[by_fold["actions"]], mends)
     elif looks_like_action(value):
         mends.add(Mend.SINGLE)
@@ -230,9 +265,10 @@ def _as_answer(value: Any, mends: set[Mend], depth: int = 0) -> Answer | None:
 
 
 def _list_as_answer(value: list[Any], mends: set[Mend], depth: int) -> Answer | None:
-    if any(looks_like_action(item) for item in value):
+    items = _flat(value, mends)
+    if any(looks_like_action(item) for item in items):
         mends.add(Mend.LIST)
-        return Answer({}, value, False)
+        return Answer({}, items, False)
     if len(value) == 1 and isinstance(value[0], dict):
         return _unwrapped({"": value[0]}, mends, depth)
     return None
@@ -251,7 +287,7 @@ def _unwrapped(value: Mapping[str, Any], mends: set[Mend], depth: int) -> Answer
 def _as_items(value: Any, mends: set[Mend]) -> list[Any] | None:
     """Return what stands under ``actions`` as a list, ``None`` if it is no actions at all."""
     if isinstance(value, list):
-        return value
+        return _flat(value, mends)
     if isinstance(value, dict):
         if len(value) > 1 and all(action_name(key) for key in value):
             mends.add(Mend.TYPE_KEY)
@@ -262,6 +298,18 @@ def _as_items(value: Any, mends: set[Mend]) -> list[Any] | None:
         mends.add(Mend.SINGLE)
         return [value]
     return None
+
+
+def _flat(items: list[Any], mends: set[Mend]) -> list[Any]:
+    """Return the items, and those of lists of objects among them in the place of these lists."""
+    flat: list[Any] = []
+    for item in items:
+        if isinstance(item, list) and all(isinstance(inner, dict) for inner in item):
+            mends.add(Mend.LISTS)
+            flat += item
+        else:
+            flat.append(item)
+    return flat
 
 
 def _texts(
@@ -296,12 +344,16 @@ def _as_text(value: Any) -> str:
 def _interpret(
     answer: Answer, done_reason: str, observation: Observation, mends: set[Mend]
 ) -> Parsed | ParseFailure:
-    """Mend and check each action alone; what is good survives what is bad."""
+    """Mend and check each action alone; what is good survives what is bad.
+
+    As many are read as the prompt says that an answer may have.
+    """
+    most = actions_max(observation.config["action_points"])
     counted = list(mends)
     actions: list[dict[str, Any]] = []
     dropped: list[str] = []
     agents = survey(observation).agents
-    for number, item in enumerate(answer.items[:MAX_ACTIONS], 1):
+    for number, item in enumerate(answer.items[:most], 1):
         mended: set[Mend] = set()
         try:
             action = mend_action(item, own_id=observation.agent_id, agents=agents, mends=mended)
@@ -311,10 +363,13 @@ def _interpret(
             continue
         actions.append(action)
         counted += mended
-    beyond = len(answer.items) - MAX_ACTIONS
+    beyond = len(answer.items) - most
     if beyond > 0:
         counted.append(Mend.MANY)
-        dropped.append(f"{beyond} actions beyond the first {MAX_ACTIONS} were left out")
+        dropped.append(
+            f"{beyond} action{'s' if beyond > 1 else ''} beyond the first {most} "
+            f"{'were' if beyond > 1 else 'was'} left out"
+        )
     if not actions and (dropped or answer.cut):
         return ParseFailure(_nothing_usable(dropped, done_reason), dropped)
     order = list(Mend)
@@ -335,12 +390,14 @@ def _nothing_usable(dropped: Sequence[str], done_reason: str) -> str:
     return f"none of the actions could be used: {listed}"
 
 
-def _no_answer(text: str, done_reason: str, *, cut: bool) -> str:
+def _no_answer(text: str, done_reason: str, *, cut: bool, thinks_on: bool) -> str:
     """Say why no answer was found in the text, or in what was read of it."""
-    if not text.strip():
-        return "the answer is empty"
     if cut:
         return f"the answer has no actions in its first {MAX_TEXT_CHARS:,} characters; be brief"
+    if thinks_on:
+        return "it never stopped thinking, and gave no answer; think less before you answer"
+    if not text.strip():
+        return "the answer is empty"
     if done_reason == "length":
         return _cut_off(done_reason)
     if "{" in text:

@@ -16,7 +16,7 @@ from sim_orchestrator.engine_client import EngineClient, EngineError
 from sim_orchestrator.minds.base import CallRecord, Decision
 from sim_orchestrator.processes import own_engine
 from sim_orchestrator.rundir import RunDirectory, RunError
-from sim_orchestrator.settings import init_body, of_run, resolve
+from sim_orchestrator.settings import Settings, init_body, of_run, resolve
 from sim_orchestrator.transcript import TurnRecord, read
 
 RecordedTurn = tuple[TurnRecord, dict[str, Decision]]
@@ -49,13 +49,17 @@ async def replay(run_dir: Path, console: Console) -> int:
                     console.print("turn 0 differs: this engine makes another genesis block")
                     return EXIT_DIFFERS
                 played = about.get("totals", {}).get("turns", 0)
-                return await _compare(engine, directory, settings.agent_ids, played, console)
+                return await _compare(engine, directory, settings, played, console)
             finally:
                 await engine.close()
 
 
 async def _compare(
-    engine: EngineClient, directory: RunDirectory, roster: list[str], played: int, console: Console
+    engine: EngineClient,
+    directory: RunDirectory,
+    settings: Settings,
+    played: int,
+    console: Console,
 ) -> int:
     """Play every turn of the transcript, of which there were so many when the run was left."""
     turns = 0
@@ -63,7 +67,11 @@ async def _compare(
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("replaying", total=total)
         for record, decisions in recorded_turns(directory.transcript):
-            parts = [submission(name, decisions[name]) for name in roster if name in decisions]
+            parts = [
+                submission(name, decisions[name], durations=settings.report_durations)
+                for name in settings.agent_ids
+                if name in decisions
+            ]
             difference = await _difference(engine, record, parts)
             if difference:
                 progress.stop()

@@ -185,6 +185,8 @@ async def _open(
         agents=len(settings.agents),
         done=opened.tally.turns,
     )
+    for note in minds.notes:
+        display.note(note)
     await catch_up(opened, resumed=resumed)
     about["sessions"].append({"started": now()})
     directory.save(about)

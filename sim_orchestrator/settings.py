@@ -26,8 +26,8 @@ Values = dict[str, Any]
 """Option names with their values, as one of the four places gives them."""
 
 
-WORLD_ONLY: Final = frozenset({"agents", "seed", "world", "own_engine"})
-"""What a world is made of: a resumed run can not change it."""
+WORLD_ONLY: Final = frozenset({"agents", "seed", "world", "own_engine", "report_durations"})
+"""What a world and its sealed turns are made of: a resumed run can not change it."""
 
 _AGENT_KEYS: Final = {
     "id": str,
@@ -67,6 +67,7 @@ class Settings:
     agents: tuple[AgentSettings, ...]
     world: Mapping[str, int]
     seed: str | None
+    report_durations: bool
     parallel: int
     timeout: float
     deadline: float

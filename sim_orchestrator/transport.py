@@ -102,8 +102,23 @@ class _Connection:
             parts.append(await self.reader.readexactly(size))
             await self.reader.readexactly(2)
 
+    @property
+    def lost(self) -> bool:
+        """Whether the server is known to have closed it."""
+        return self.reader.at_eof() or self.reader.exception() is not None
+
     def close(self) -> None:
         self.writer.close()
+
+
+def _open_one(idle: list[_Connection]) -> _Connection | None:
+    """Take the last idle connection that is open, as far as is known; close those that are not."""
+    while idle:
+        connection = idle.pop()
+        if not connection.lost:
+            return connection
+        connection.close()
+    return None
 
 
 def _number(text: bytes, base: int) -> int:
@@ -151,10 +166,15 @@ class StreamTransport(httpx.AsyncBaseTransport):
     Args:
         max_answer_bytes: a larger answer is refused with AnswerTooLarge.
         connect_seconds: how long a connection may take to open.
+        resend: whether a request whose reused connection closes without a word is sent again at
+            once. The server may have read it: only for requests that cost nothing to repeat.
     """
 
-    def __init__(self, *, max_answer_bytes: int, connect_seconds: float = 5.0) -> None:
+    def __init__(
+        self, *, max_answer_bytes: int, connect_seconds: float = 5.0, resend: bool = True
+    ) -> None:
         self._limit = max_answer_bytes
+        self._resend = resend
         self._connect_seconds = connect_seconds
         self._idle: defaultdict[_Place, list[_Connection]] = defaultdict(list)
 
@@ -164,15 +184,22 @@ class StreamTransport(httpx.AsyncBaseTransport):
         place = _place(request.url)
         idle = self._idle[place]
         while True:
-            connection = idle.pop() if idle else await self._connect(*place)
+            connection = _open_one(idle) or await self._connect(*place)
             try:
                 response, keep = await connection.exchange(head, body, self._limit)
-            except _Stale:
+            except _Stale as error:
                 connection.close()
+                if not self._resend:
+                    raise httpx.ReadError("the connection broke before an answer came") from error
                 continue  # it was closed while idle; if the server is dead, connecting fails
-            except (OSError, EOFError, asyncio.LimitOverrunError) as error:
+            except asyncio.LimitOverrunError as error:
                 connection.close()
-                raise httpx.ReadError(f"the connection broke: {error}") from error
+                raise httpx.RemoteProtocolError(
+                    f"the head of the answer has more than {MAX_HEAD_BYTES:,} bytes"
+                ) from error
+            except (OSError, EOFError) as error:
+                connection.close()
+                raise httpx.ReadError("the connection broke in the middle of an answer") from error
             except BaseException:
                 connection.close()  # cancelled in the middle: what comes next on it is not ours
                 raise

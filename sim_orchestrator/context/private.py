@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from sim_orchestrator.minds.base import Observation
 NOTES_CHARS_MAX: Final = 600
 CONTENT_CHARS_MAX: Final = 1_000
 REASON_CHARS_MAX: Final = 200
+MISTAKES_CHARS_MAX: Final = 300
 _LISTED_MAX: Final = 10
 """The most lots of stake, cores or wage funds that one line lists."""
 
@@ -41,6 +43,7 @@ def private_lines(observation: Observation) -> list[Line]:
     return [
         *_self(observation, can),
         *_odds(observation, can),
+        *_mistakes(observation),
         *_receipts(observation),
         *_received(observation),
         *_insights(observation),
@@ -148,17 +151,32 @@ def _burning_odds(observation: Observation) -> str:
 _STEP: Final = 1_000
 
 
+def _mistakes(observation: Observation) -> Iterator[Line]:
+    """Tell what of the agent's last answer never reached the engine; it may quote that answer."""
+    if observation.failure:
+        said = quoted(observation.failure, MISTAKES_CHARS_MAX)
+        yield Line(
+            f"Last turn you did nothing, as your answer could not be used: {said}", RANK_REJECTION
+        )
+    elif observation.failure is not None:
+        yield Line("Last turn you did nothing: no answer of yours came in time.", RANK_REJECTION)
+    elif observation.dropped:
+        said = quoted("; ".join(observation.dropped), MISTAKES_CHARS_MAX)
+        yield Line(f"Last turn a part of your answer could not be used: {said}", RANK_REJECTION)
+
+
 def _receipts(observation: Observation) -> Iterator[Line]:
     applied: list[str] = []
+    rejected: Counter[str] = Counter()
     for receipt in observation.agent["private"]["receipts"]:
         if receipt["status"] == "applied":
             applied.append(receipt["type"])
             continue
         reason = harmless(receipt["message"], REASON_CHARS_MAX)
-        yield Line(
-            f"Last turn your {receipt['type']} was rejected ({receipt['code']}): {reason}",
-            RANK_REJECTION,
-        )
+        rejected[f"{receipt['type']} was rejected ({receipt['code']}): {reason}"] += 1
+    for what, times in rejected.items():
+        whose = "your" if times == 1 else f"{times} ×"
+        yield Line(f"Last turn {whose} {what}", RANK_REJECTION)
     if applied:
         yield Line(f"Last turn you did: {', '.join(applied)}.", RANK_APPLIED)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from typing import Any
 
 from sim_orchestrator.minds.base import Minds
 from sim_orchestrator.minds.hosts import HostPool
@@ -37,6 +38,12 @@ async def ask_models(
     stack.push_async_callback(pool.close)
     minds = Minds(models=await pool.check(sorted(set(models.values()))))
     config = whole_config(settings.world)
+    unable = [model for model, described in minds.models.items() if not _may_think(described)]
+    minds.notes += [
+        f"{model} can not think before it answers: it is asked to answer at once"
+        for model in unable
+        if any(agent.think and models[agent.agent_id] == model for agent in agents)
+    ]
     for agent in agents:
         model = models[agent.agent_id]
         options = dict(agent.options)
@@ -46,6 +53,17 @@ async def ask_models(
             options["num_ctx"] = min(options["num_ctx"], longest)
             check_context(agent, options["num_ctx"], config, f", all that {model} reads,")
         minds.by_agent[agent.agent_id] = OllamaMind(
-            pool, model=model, options=options, think=agent.think, timeout=settings.timeout
+            pool,
+            model=model,
+            options=options,
+            # Ollama refuses every call that asks a model to think which can not.
+            think=agent.think and model not in unable,
+            timeout=settings.timeout,
         )
     return minds
+
+
+def _may_think(described: Mapping[str, Any]) -> bool:
+    """Tell whether a model may be asked to think; a server that is older does not say."""
+    told = described["capabilities"]
+    return told is None or "thinking" in told

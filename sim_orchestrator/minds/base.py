@@ -40,6 +40,10 @@ class Observation:
         received: transfers that reached the agent in the last turn: ``{"from", "amount", "memo"}``.
         persona: who the agent is told to be; may be empty.
         notes: what the agent wrote to itself in its last answer; empty at first.
+        dropped: what of its answer of the last turn could not be used, one sentence each, which may
+            quote the answer.
+        failure: why that answer gave no decision, in one sentence, which may quote it too; empty
+            where no answer came; ``None`` if it gave a decision, or if the agent was not asked.
     """
 
     turn: int
@@ -55,6 +59,8 @@ class Observation:
     received: Sequence[Mapping[str, Any]] = ()
     persona: str = ""
     notes: str = ""
+    dropped: Sequence[str] = ()
+    failure: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,7 @@ class CallRecord:
         messages: the messages sent.
         options: the options sent, ``num_ctx`` and ``num_predict`` among them.
         raw: the answer's text as it came; empty where none came.
+        thinking: what the model thought before it, where the server tells that apart.
         actions: the actions that parsing found in it.
         thought: the reasoning that the agent gave.
         notes: what the agent wants to be told next turn.
@@ -86,6 +93,7 @@ class CallRecord:
     messages: Sequence[dict[str, str]] = field(default_factory=list)
     options: Mapping[str, Any] = field(default_factory=dict)
     raw: str = ""
+    thinking: str = ""
     actions: Sequence[dict[str, Any]] = field(default_factory=list)
     thought: str = ""
     notes: str = ""
@@ -98,6 +106,11 @@ class CallRecord:
     duration_ms: int = 0
     server_ms: int = 0
     done_reason: str = ""
+
+    @property
+    def answered(self) -> bool:
+        """Whether the model said anything, be it of use or not."""
+        return bool(self.raw or self.thinking or self.output_tokens or self.done_reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +136,22 @@ class Decision:
     def failure(self) -> str | None:
         """Why there is no decision; ``None`` when there is one."""
         return self.calls[-1].failure
+
+    @property
+    def dropped(self) -> Sequence[str]:
+        """What of the answer that counts could not be used, one sentence each."""
+        return self.calls[-1].dropped
+
+    @property
+    def own_failure(self) -> str | None:
+        """What was wrong with the agent's own words, if they gave no decision.
+
+        Empty where no answer came: a server that is away is not the agent's doing. ``None`` when
+        there is a decision.
+        """
+        if self.failure is None:
+            return None
+        return next((str(call.failure) for call in reversed(self.calls) if call.answered), "")
 
 
 class CallLog(Protocol):
@@ -156,7 +185,20 @@ class Mind(Protocol):
 
 @dataclass(slots=True)
 class Minds:
-    """The minds of a run, and what their servers say about the models that they ask."""
+    """The minds of a run, and what their servers say about the models that they ask.
+
+    Attributes:
+        by_agent: who decides for each agent.
+        models: what is known of each model, for ``run.json``.
+        notes: where a model does not get what was asked for, in one sentence each, for people.
+    """
 
     by_agent: dict[str, Mind] = field(default_factory=dict)
     models: dict[str, dict[str, Any]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, others: Minds) -> None:
+        """Take in the minds of other agents."""
+        self.by_agent.update(others.by_agent)
+        self.models.update(others.models)
+        self.notes.extend(others.notes)

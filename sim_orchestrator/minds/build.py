@@ -66,15 +66,13 @@ async def _build_asking(
     if "ollama" in groups:
         hosts = [part.strip() for part in settings.ollama_host.split(",") if part.strip()]
         models = {agent.agent_id: agent.model for agent in groups["ollama"]}
-        found = await ask_models(groups["ollama"], models, hosts, OLLAMA_HINT, settings, stack)
-        minds.by_agent.update(found.by_agent)
-        minds.models.update(found.models)
+        minds.add(await ask_models(groups["ollama"], models, hosts, OLLAMA_HINT, settings, stack))
     if "local" in groups:
         longest = max(agent.options["num_ctx"] for agent in groups["local"])
         server = await stack.enter_async_context(
             running_server(settings.model_file, log_path=log_path, context_tokens=longest)
         )
         models = {agent.agent_id: server.model for agent in groups["local"]}
-        found = await ask_models(groups["local"], models, [server.url], LOCAL_HINT, settings, stack)
-        minds.by_agent.update(found.by_agent)
-        minds.models.update(found.models)
+        minds.add(
+            await ask_models(groups["local"], models, [server.url], LOCAL_HINT, settings, stack)
+        )

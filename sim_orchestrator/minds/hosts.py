@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import httpx
 import orjson
+from pydantic import ValidationError
 
 from sim_engine.types.fields import MAX_AMOUNT, MAX_OUTPUT_TOKENS
 from sim_orchestrator.minds.base import ModelsUnavailable
@@ -33,9 +34,10 @@ _UNREADABLE: Final = (ValueError, TypeError, AttributeError, RecursionError)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A model's answer, with the server's own counts."""
+    """A model's answer, with what it thought apart from it and the server's own counts."""
 
     text: str
+    thinking: str
     prompt_tokens: int
     output_tokens: int
     done_reason: str
@@ -88,7 +90,8 @@ def host(url: str) -> Host:
     try:
         client = Client(
             host=url,
-            transport=StreamTransport(max_answer_bytes=MAX_ANSWER_BYTES),
+            # A request that is sent again is a whole generation: `HostPool.ask` counts those.
+            transport=StreamTransport(max_answer_bytes=MAX_ANSWER_BYTES, resend=False),
             trust_env=False,
         )
     except (ValueError, httpx.InvalidURL):
@@ -122,7 +125,8 @@ class HostPool:
         """Find every model on some host; return what the hosts say about each.
 
         Returns:
-            For each model its digest, context length and details.
+            For each model its digest, context length, details and capabilities; ``None`` for what
+            the host does not say.
 
         Raises:
             ModelsUnavailable: a host does not answer, or no host has a model.
@@ -155,7 +159,8 @@ class HostPool:
             ) from None
         except (ollama.ResponseError, *_UNREADABLE) as error:
             raise ModelsUnavailable(
-                f"{each.url} does not answer like Ollama ({str(error)[:120]}): {self._reach_hint}"
+                f"{each.url} does not answer like Ollama ({_wrong_with(error)[:120]}): "
+                f"{self._reach_hint}"
             ) from None
         return {_tagged(model.model): model.digest or "" for model in listed.models if model.model}
 
@@ -171,7 +176,7 @@ class HostPool:
             *_UNREADABLE,
         ) as error:
             raise ModelsUnavailable(
-                f"{each.url} can not show its model {model}: {error or 'no answer'}"
+                f"{each.url} can not show its model {model}: {_wrong_with(error) or 'no answer'}"
             ) from None
         lengths = [
             value
@@ -181,6 +186,7 @@ class HostPool:
         return {
             "context_length": lengths[0] if lengths else None,
             "details": shown.details.model_dump(exclude_none=True) if shown.details else {},
+            "capabilities": shown.capabilities,
         }
 
     async def ask(
@@ -195,6 +201,9 @@ class HostPool:
         too_late: str,
     ) -> Answer | NoAnswer:
         """Make one call, on whichever host is least busy; wait for one that is away to return.
+
+        What may have cost a generation is tried three times at most: faults of a server, and
+        answers that break off. A connection that can not be opened costs nothing but time.
 
         Args:
             model: the model to ask.
@@ -216,6 +225,7 @@ class HostPool:
             }
         )
         trouble = ""
+        faults = 0
         try:
             async with asyncio.timeout(seconds):
                 for attempt in itertools.count():
@@ -226,7 +236,8 @@ class HostPool:
                     if not isinstance(found, _Trouble):
                         return found
                     trouble = found.reason
-                    if found.fault and attempt >= _RETRIES_OF_FAULTS:
+                    faults += found.fault
+                    if faults > _RETRIES_OF_FAULTS:
                         return NoAnswer(trouble)
                     pause = _PAUSES[min(attempt, len(_PAUSES) - 1)]
                     each.away_until = time.monotonic() + pause
@@ -249,27 +260,54 @@ class HostPool:
             response = await each.client.ask(request)
         except AnswerTooLarge as error:
             return NoAnswer(str(error))
-        except ConnectionError:
+        except (ConnectionError, httpx.ConnectTimeout):
             # The library's own text asks to install Ollama, which may run or be another server.
             return _Trouble(f"{each.url}: no connection", fault=False)
         except httpx.HTTPError as error:
-            return _Trouble(f"{each.url}: {error}", fault=False)
+            return _Trouble(f"{each.url}: {error}", fault=True)
         except ollama.ResponseError as error:
             return _refused(each, error)
         except _UNREADABLE as error:
-            return NoAnswer(f"{each.url} sent no answer of Ollama's: {str(error)[:200]}")
+            return NoAnswer(f"{each.url} sent no answer of Ollama's: {_wrong_with(error)}")
         finally:
             each.in_flight -= 1
-        read, written = response.prompt_eval_count or 0, response.eval_count or 0
-        if not (0 <= read <= MAX_AMOUNT and 0 <= written <= MAX_OUTPUT_TOKENS):
-            return NoAnswer(f"{each.url} counts {read} tokens read and {written} generated")
-        return Answer(
-            text=encodable(response.message.content or ""),
-            prompt_tokens=read,
-            output_tokens=written,
-            done_reason=response.done_reason or "",
-            server_ms=max(0, response.total_duration or 0) // 1_000_000,
+        return _counted(each, response)
+
+
+def _counted(each: Host, response: ollama.ChatResponse) -> Answer | NoAnswer:
+    """Take an answer with its counts, unless they can not be: agents pay by them.
+
+    A prompt that the server has cached may be counted as nothing read.
+    """
+    read, written = response.prompt_eval_count or 0, response.eval_count or 0
+    if not (0 <= read <= MAX_AMOUNT and 0 <= written <= MAX_OUTPUT_TOKENS):
+        return NoAnswer(f"{each.url} counts {read} tokens read and {written} generated")
+    text, thinking = response.message.content or "", response.message.thinking or ""
+    if not written and (text or thinking):
+        return NoAnswer(
+            f"{each.url} counts no generated tokens (eval_count) for an answer of "
+            f"{len(text) + len(thinking):,} characters"
         )
+    return Answer(
+        text=encodable(text),
+        thinking=encodable(thinking),
+        prompt_tokens=read,
+        output_tokens=written,
+        done_reason=response.done_reason or "",
+        server_ms=max(0, response.total_duration or 0) // 1_000_000,
+    )
+
+
+def _wrong_with(error: Exception) -> str:
+    """Say in our own words what is wrong with an answer that the official client could not read."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(map(str, first["loc"]))
+        what = "is missing" if first["type"] == "missing" else "has a value that Ollama never sends"
+        return f"its field {field} {what}"
+    if isinstance(error, _UNREADABLE):
+        return "it is no JSON object"
+    return str(error)
 
 
 def _refused(each: Host, error: ollama.ResponseError) -> NoAnswer | _Trouble:

@@ -106,7 +106,12 @@ class OllamaMind:
         duration_ms: int,
         answer: Answer,
     ) -> CallRecord:
-        found = parse_answer(answer.text, done_reason=answer.done_reason, observation=observation)
+        found = parse_answer(
+            answer.text,
+            done_reason=answer.done_reason,
+            observation=observation,
+            thinking=answer.thinking,
+        )
         failed = isinstance(found, ParseFailure)
         parsed = Parsed() if isinstance(found, ParseFailure) else found
         return CallRecord(
@@ -115,6 +120,7 @@ class OllamaMind:
             messages=messages,
             options=self.options,
             raw=answer.text,
+            thinking=answer.thinking,
             actions=parsed.actions,
             thought=encodable(parsed.thought),
             notes=encodable(parsed.notes),

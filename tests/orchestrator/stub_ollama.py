@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,9 @@ class Say:
     """An answer as a model gives it."""
 
     content: str
-    output_tokens: int = 40
+    output_tokens: int | None = 40
+    prompt_tokens: int | None = 1000
+    thinking: str = ""
     done_reason: str = "stop"
     after_seconds: float = 0.0
 
@@ -68,11 +70,15 @@ def agent_of(request: dict[str, Any], roster: int = 8) -> str:
 
 @dataclass
 class StubOllama:
-    """Serves until it is stopped; ``requests`` has every chat request in order of arrival."""
+    """Serves until it is stopped; ``requests`` has every chat request in order of arrival.
+
+    A model whose ``capabilities`` are told and lack thinking refuses to think, as Ollama does.
+    """
 
     behave: Behaviour = field(default=lambda request, number: say())
     models: tuple[str, ...] = (MODEL,)
     context_length: int = 32_768
+    capabilities: Mapping[str, Sequence[str]] = field(default_factory=dict)
     port: int = 0
     requests: list[dict[str, Any]] = field(default_factory=list)
     in_flight: int = 0
@@ -156,15 +162,22 @@ class StubOllama:
             models = [{"model": name, "digest": f"digest of {name}"} for name in self.models]
             return await _send(writer, 200, json.dumps({"models": models}).encode())
         if path == "/api/show":
-            shown = {
+            shown: dict[str, Any] = {
                 "details": {"family": "stub", "parameter_size": "1B"},
                 "model_info": {"stub.context_length": self.context_length},
             }
+            model = json.loads(body)["model"]
+            if model in self.capabilities:
+                shown["capabilities"] = list(self.capabilities[model])
             return await _send(writer, 200, json.dumps(shown).encode())
         return await _send(writer, 404, b'{"error": "not found"}')
 
     async def _chat(self, request: dict[str, Any], writer: asyncio.StreamWriter) -> bool:
         reply = self.behave(request, len(self.requests))
+        able = self.capabilities.get(request["model"], ["thinking"])
+        if request["think"] and "thinking" not in able:
+            refusal = {"error": f'"{request["model"]}" does not support thinking'}
+            return await _send(writer, 400, json.dumps(refusal).encode())
         if isinstance(reply, Say):
             await asyncio.sleep(reply.after_seconds)
             return await _send(writer, 200, chat_body(request["model"], reply))
@@ -187,16 +200,19 @@ class StubOllama:
 
 
 def chat_body(model: str, reply: Say) -> bytes:
+    message = {"role": "assistant", "content": reply.content}
+    if reply.thinking:
+        message["thinking"] = reply.thinking
+    counts = {"prompt_eval_count": reply.prompt_tokens, "eval_count": reply.output_tokens}
     return json.dumps(
         {
             "model": model,
             "created_at": "2026-01-01T00:00:00Z",
-            "message": {"role": "assistant", "content": reply.content},
+            "message": message,
             "done": True,
             "done_reason": reply.done_reason,
             "total_duration": 5_000_000,
-            "prompt_eval_count": 1000,
-            "eval_count": reply.output_tokens,
+            **{name: count for name, count in counts.items() if count is not None},
             "eval_duration": 4_000_000,
         }
     ).encode()

@@ -19,6 +19,8 @@ from sim_orchestrator.answer_schema import answer_schema
 from sim_orchestrator.context import build_messages
 from sim_orchestrator.minds.base import CallRecord, Decision, Observation
 from sim_orchestrator.observer import Observer
+from sim_orchestrator.parsing import Parsed, parse_answer
+from tests.orchestrator.in_process import InProcess
 from tests.orchestrator.observations import agent, observation
 from tests.orchestrator.schema_dice import SchemaDice
 
@@ -56,13 +58,17 @@ def offered(seen: Observation) -> set[str]:
 
 
 @pytest.mark.parametrize("points", [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 100])
-def test_the_prompt_names_the_most_actions_that_are_offered(points: int):
+def test_the_prompt_names_the_most_actions_that_are_offered_and_no_more_are_read(points: int):
     seen = fixed_world()
     seen = dataclasses.replace(seen, config={**seen.config, "action_points": points})
     sequences = answer_schema(seen)["properties"]["actions"]["anyOf"]
     longest = max(len(sequence["prefixItems"]) for sequence in sequences)
     rules = build_messages(seen, budget_tokens=8_000)[0]["content"]
     assert f"up to {longest} actions" in rules
+    answer = json.dumps({"actions": [{"type": "job"}] * (longest + 1)})
+    read = parse_answer(answer, done_reason="stop", observation=seen)
+    assert isinstance(read, Parsed)
+    assert len(read.actions) == longest
 
 
 def me(**changes: Any) -> dict[str, Any]:
@@ -70,25 +76,6 @@ def me(**changes: Any) -> dict[str, Any]:
         **agent("agent_0", **changes),
         "private": {"insights": [], "information": [], "receipts": []},
     }
-
-
-class InProcess:
-    """Answers an observer's questions from an engine in the same process."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-
-    async def state(self) -> Any:
-        return json.loads(self.engine.state())
-
-    async def agent(self, agent_id: str) -> Any:
-        return json.loads(self.engine.agent(agent_id, private=True))
-
-    async def contract(self, contract_id: str) -> Any:
-        return json.loads(self.engine.contract(contract_id, reader=None, operator=True))
-
-    async def speech(self, turn: int) -> Any:
-        return json.loads(self.engine.speech(turn))["messages"]
 
 
 async def play(engine: Engine, agents: list[str], turns: int, dice: random.Random) -> Counter[str]:

@@ -11,6 +11,16 @@ from sim_orchestrator.__main__ import main
 
 @pytest.mark.embedded
 @pytest.mark.timeout(300)
+def test_the_embedded_model_is_not_asked_to_think(capsys):
+    flags = ["--agents", "1", "--turns", "1", "--name", "x", "--plain", "--think"]
+    assert main(["demo", *flags]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "smollm2:135m can not think before it answers" in shown
+    assert "1 made, 0 failed" in shown
+
+
+@pytest.mark.embedded
+@pytest.mark.timeout(300)
 def test_the_demo_thinks_plays_and_can_be_replayed(capsys):
     assert main(["demo", "--agents", "1", "--turns", "2", "--name", "x", "--plain"]) == 0
     shown = capsys.readouterr().out

@@ -74,6 +74,7 @@ def test_an_answer_comes_with_the_servers_own_counts():
                 text=json.dumps(
                     {"thought": "work", "notes": "I worked", "actions": [{"type": "job"}]}
                 ),
+                thinking="",
                 prompt_tokens=1000,
                 output_tokens=40,
                 done_reason="stop",
@@ -99,13 +100,20 @@ def test_a_chunked_answer_is_read():
     ("reply", "reason"),
     [
         (Flood(50_000_000), "larger than 8,388,608 bytes"),
-        (Http(200, b"not json"), "no answer of Ollama's"),
-        (Http(200, b"[]"), "no answer of Ollama's"),
-        (Http(200, b"{}"), "no answer of Ollama's"),
-        (Http(200, b"[" * 100_000), "no answer of Ollama's"),
-        (Http(200, b"\xff\xfe"), "no answer of Ollama's"),
+        (Http(200, b"not json"), "sent no answer of Ollama's: it is no JSON object"),
+        (Http(200, b"[]"), "sent no answer of Ollama's: it is no JSON object"),
+        (Http(200, b"{}"), "sent no answer of Ollama's: its field message is missing"),
+        (
+            Http(200, b'{"message": {"role": "assistant", "content": 5}}'),
+            "Ollama's: its field message.content has a value that Ollama never sends",
+        ),
+        (Http(200, b"[" * 100_000), "sent no answer of Ollama's: it is no JSON object"),
+        (Http(200, b"\xff\xfe"), "sent no answer of Ollama's: it is no JSON object"),
         (Http(400, b'{"error": "invalid format"}'), "answered 400: invalid format"),
-        (Http(400, b"[]"), "no answer of Ollama's"),
+        (Http(400, b"[]"), "sent no answer of Ollama's: it is no JSON object"),
+        (Say("text", output_tokens=0), "no generated tokens (eval_count) for an answer of 4 ch"),
+        (Say("text", output_tokens=None), "no generated tokens (eval_count) for an answer of"),
+        (Say("", thinking="hm", output_tokens=None), "no generated tokens (eval_count) for"),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -115,6 +123,7 @@ def test_an_answer_that_is_none_is_a_failure_and_not_asked_again(reply, reason):
         assert len(stub.requests) == 1
     assert isinstance(found, NoAnswer)
     assert reason in found.reason
+    assert "\n" not in found.reason
 
 
 def test_a_call_that_never_returns_is_given_up():
@@ -149,6 +158,87 @@ def test_a_lasting_fault_of_the_server_is_given_up_after_three_tries():
         assert len(stub.requests) == 3
     assert isinstance(found, NoAnswer)
     assert found.reason == f"{stub.url} answered 500: out of memory"
+
+
+@pytest.mark.parametrize("fault", [Drop(), Drop(after_bytes=30), Drop(after_bytes=45)], ids=str)
+@pytest.mark.parametrize("reused", [False, True])
+def test_an_answer_that_breaks_off_is_asked_for_three_times_and_no_more(fault, reused):
+    good = int(reused)  # an answer that leaves its connection open for the next call
+
+    def behave(request: dict[str, Any], number: int) -> Reply:
+        return say() if number <= good else fault
+
+    async def main(stub: StubOllama) -> Answer | NoAnswer:
+        pool = HostPool([stub.url], parallel=1, reach_hint="")
+        pool.hosts[0].models = [MODEL]
+        request: dict[str, Any] = {"messages": [], "schema": {}, "options": {}, "think": False}
+        try:
+            for _ in range(good):
+                await pool.ask(MODEL, seconds=5, too_late="", **request)
+            return await pool.ask(MODEL, seconds=20, too_late="too late", **request)
+        finally:
+            await pool.close()
+
+    with behaving(behave) as stub:
+        found = asyncio.run(main(stub))
+        assert len(stub.requests) == good + 3
+    assert isinstance(found, NoAnswer)
+    assert found.reason.startswith(f"{stub.url}: the ")
+
+
+def test_waiting_for_a_connection_leaves_the_tries_of_faults():
+    fault = Http(500, b'{"error": "out of memory"}')
+    stub = behaving(lambda request, number: fault if number < 3 else say())
+    stub.start()
+    stub.stop()  # its port is known now, and closed
+
+    def start() -> None:
+        time.sleep(1.5)
+        stub.start()
+
+    nurse = threading.Thread(target=start)
+    nurse.start()
+    try:
+        (found,) = ask(stub, seconds=30)
+    finally:
+        nurse.join()
+        stub.stop()
+    assert isinstance(found, Answer)
+    assert len(stub.requests) == 3
+
+
+def test_connections_that_were_closed_while_idle_are_no_broken_answers():
+    async def main(stub: StubOllama) -> Answer | NoAnswer:
+        pool = HostPool([stub.url], parallel=4, reach_hint="")
+        pool.hosts[0].models = [MODEL]
+        request: dict[str, Any] = {"messages": [], "schema": {}, "options": {}, "think": False}
+        try:
+            # Four connections: more than a call has tries.
+            together = (pool.ask(MODEL, seconds=5, too_late="", **request) for _ in range(4))
+            await asyncio.gather(*together)
+            await asyncio.to_thread(stub.stop)
+            await asyncio.to_thread(stub.start)
+            return await pool.ask(MODEL, seconds=5, too_late="", **request)
+        finally:
+            await pool.close()
+
+    with behaving(lambda request, number: say(after_seconds=0.1)) as stub:
+        found = asyncio.run(main(stub))
+    assert isinstance(found, Answer)
+
+
+def test_a_cached_prompt_may_count_as_nothing_read():
+    with behaving(lambda request, number: Say("text", prompt_tokens=None)) as stub:
+        (found,) = ask(stub)
+    assert isinstance(found, Answer)
+    assert (found.prompt_tokens, found.output_tokens) == (0, 40)
+
+
+def test_an_empty_answer_may_count_as_nothing_generated():
+    with behaving(lambda request, number: Say("", output_tokens=None)) as stub:
+        (found,) = ask(stub)
+    assert isinstance(found, Answer)
+    assert (found.text, found.output_tokens) == ("", 0)
 
 
 def test_a_server_that_dies_and_returns_is_waited_for():
@@ -255,7 +345,13 @@ def test_the_check_finds_models_on_any_host_and_describes_them():
         found = check([one.url, two.url], "a", "b:1b")
     assert found["a"]["digest"] == "digest of a:latest"
     assert found["b:1b"]["context_length"] == 32_768
+    assert found["b:1b"]["capabilities"] is None
     assert found["b:1b"]["details"] == {"family": "stub", "parameter_size": "1B"}
+
+
+def test_the_check_tells_what_a_model_can_do_where_its_host_does():
+    with StubOllama(capabilities={MODEL: ["completion", "tools"]}) as stub:
+        assert check([stub.url], MODEL)[MODEL]["capabilities"] == ["completion", "tools"]
 
 
 def test_a_model_that_is_not_pulled_is_said_with_the_command():

@@ -40,6 +40,9 @@ def play(engine: Any, *turns: dict[str, list[dict[str, Any]]]) -> dict[str, Obse
                 observer.sealed(await client.submit(number, parts))
             observer.remember("ann", decided(70, notes="mind the gap"))
             observer.remember("bob", decided(0, failure="prose"))
+            observer.remember("cid", decided(9, dropped=["action 2: it has no type"]))
+            away = CallRecord(attempt=1, model="m", failure="http://x: no connection")
+            observer.remember("dan", Decision(calls=(away,)))
             return await observer.observations(await observer.look(), ROSTER)
         finally:
             await client.close()
@@ -68,6 +71,21 @@ def test_everybody_sees_the_world_and_only_its_own_part(engine):
     assert ann.core_income == (ann.history[0]["fees"] // 4,)
     assert (ann.notes, ann.output_tokens, ann.persona) == ("mind the gap", (71,), "P")
     assert bob.notes == ""
+    told = {name: (each.dropped, each.failure) for name, each in seen.items()}
+    assert told == {
+        "ann": ([], None),
+        "bob": ([], "prose"),
+        "cid": (["action 2: it has no type"], None),
+        "dan": ([], ""),
+    }
+
+
+def test_what_was_wrong_with_an_answer_outlives_a_repair_that_never_came():
+    prose = CallRecord(attempt=1, model="m", raw="hm", failure="no JSON", final=False)
+    late = CallRecord(attempt=2, model="m", failure="no answer within 3 seconds")
+    assert Decision(calls=(prose, late)).own_failure == "no JSON"
+    assert Decision(calls=(late,)).own_failure == ""
+    assert Decision(calls=(prose, CallRecord(attempt=2, model="m", raw="{}"))).own_failure is None
 
 
 def test_a_transfer_and_its_memo_reach_the_recipient_alone(engine):

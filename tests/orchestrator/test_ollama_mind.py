@@ -117,7 +117,8 @@ def test_an_odd_answer_is_mended_and_not_asked_again(content, actions):
 def test_ten_thousand_actions_are_cut_to_a_sane_number():
     many = json.dumps({"actions": [{"type": "speak", "message": str(i)} for i in range(10_000)]})
     decision, _ = decide(lambda request, number: Say(many))
-    assert len(decision.actions) <= 100
+    assert len(decision.actions) == 6
+    assert "9994 actions" in decision.dropped[-1]
 
 
 @pytest.mark.parametrize("content", ["", "I would rather not.", "{", "null"])
@@ -134,6 +135,17 @@ def test_what_can_not_be_read_gets_one_repair_call_that_quotes_it(content):
     assert requests[1]["messages"][:2] == requests[0]["messages"]
     quoted = str(first.failure).replace('"', "'")
     assert quoted in requests[1]["messages"][-1]["content"]
+
+
+def test_an_answer_of_thinking_alone_gets_a_repair_call_that_says_so():
+    def behave(request: dict[str, Any], number: int) -> Reply:
+        return Say("", thinking="hm …", done_reason="length") if number == 1 else say()
+
+    decision, requests = decide(behave)
+    first, second = decision.calls
+    assert (first.thinking, second.thinking) == ("hm …", "")
+    assert "it never stopped thinking" in requests[1]["messages"][-1]["content"]
+    assert decision.actions == [JOB]
 
 
 def test_after_the_repair_call_it_is_a_failure_with_no_actions():

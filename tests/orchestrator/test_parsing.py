@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sim_engine.types.requests import ACTION_ADAPTER
+from sim_orchestrator.context import build_messages
+from sim_orchestrator.context.possible import actions_max
 from sim_orchestrator.lenient_json import Mend
 from sim_orchestrator.parsing import (
-    MAX_ACTIONS,
     NOTES_CHARS_MAX,
     THOUGHT_CHARS_MAX,
     Parsed,
@@ -23,6 +24,7 @@ from sim_orchestrator.parsing import (
 from tests.orchestrator.observations import observation
 
 SEEN = observation(roster=8)
+READ = actions_max(SEEN.config["action_points"])
 TABLE = [
     json.loads(line)
     for line in (Path(__file__).parent / "data" / "raw_answers.jsonl").read_text().splitlines()
@@ -77,16 +79,39 @@ def test_signs_that_are_no_json_are_skipped_and_the_rest_is_kept():
     assert Mend.JUNK in found.mends
 
 
+def mines(count: int) -> str:
+    return '{"actions":[' + ",".join(['{"type":"mine"}'] * count) + "]}"
+
+
 def test_ten_thousand_actions_are_cut_and_counted():
-    found = parsed('{"actions":[' + ",".join(['{"type":"mine"}'] * 10_000) + "]}")
-    assert len(found.actions) == MAX_ACTIONS
+    found = parsed(mines(10_000))
+    assert len(found.actions) == READ == 6
     assert Mend.MANY in found.mends
-    assert found.dropped == [f"{10_000 - MAX_ACTIONS} actions beyond the first 100 were left out"]
+    assert found.dropped == ["9994 actions beyond the first 6 were left out"]
+
+
+def test_as_many_actions_are_read_as_the_prompt_says():
+    assert parsed(mines(READ)).dropped == []
+    assert parsed(mines(READ + 1)).dropped == ["1 action beyond the first 6 was left out"]
+    rich = observation(config={**SEEN.config, "action_points": 30})
+    found = parse_answer(mines(100), done_reason="stop", observation=rich)
+    assert isinstance(found, Parsed)
+    assert "up to 8 actions" in build_messages(rich, budget_tokens=6_000)[0]["content"]
+    assert len(found.actions) == 8
+
+
+def test_an_answer_of_thinking_alone_is_told_so():
+    found = parse_answer("", done_reason="length", observation=SEEN, thinking="Let me see …")
+    assert isinstance(found, ParseFailure)
+    assert "never stopped thinking" in found.error
+    cut = parse_answer("{", done_reason="length", observation=SEEN, thinking="Let me see …")
+    assert isinstance(cut, ParseFailure)
+    assert "cut off" in cut.error
 
 
 def test_of_a_huge_answer_only_the_beginning_is_read():
     found = parsed('{"thought":"x","actions":[' + '{"type":"mine"},' * 3_500_000)
-    assert len(found.actions) == MAX_ACTIONS
+    assert len(found.actions) == READ
     assert Mend.LONG_TEXT in found.mends
 
 

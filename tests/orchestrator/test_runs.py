@@ -101,9 +101,43 @@ def test_what_agents_are_told_comes_from_the_world_and_from_their_own_notes():
             assert "note " in text
 
 
+def part_for_the_agent(request: dict[str, Any]) -> str:
+    """Return what a prompt tells its agent alone."""
+    return str(request["messages"][1]["content"]).split("YOU ARE ")[1]
+
+
+def test_a_model_is_told_what_was_wrong_with_its_last_answer_and_after_a_break_too():
+    def behave(request: dict[str, Any], number: int) -> Reply:
+        if agent_of(request) == "agent_0":
+            return say({"actions": [{"type": "steal"}, *[{"type": "mine"}] * 200]})
+        if agent_of(request) == "agent_1":
+            return Say("I would rather not.")
+        return Http(400, b'{"error": "out of order"}')
+
+    with StubOllama(behave=behave) as stub:
+        assert play(stub, "--agents", "3", "--turns", "2") == 0
+        again = ["--resume", "runs/x", "--turns", "3", "--ollama-host", stub.url]
+        assert main(["run", *again]) == 0
+        asked: dict[int, list[str]] = {number: [] for number in range(3)}
+        for request in stub.requests:
+            if len(request["messages"]) == 2:  # no repair
+                asked[int(agent_of(request)[-1])].append(part_for_the_agent(request))
+    first = (asked[number][0] for number in range(3))
+    assert not any("could not be used" in told or "did nothing" in told for told in first)
+    for later in (1, 2):  # of the same run, and of the one that went on
+        told = asked[0][later]
+        assert "action 1: there is no action of type 'steal'" in told
+        assert "195 actions beyond the first 6 were left out" in told
+        assert told.count("was rejected") == 1
+        assert "2 × mine was rejected" in told
+        assert 'could not be used: "the answer is no JSON object"' in asked[1][later]
+        assert "you did nothing: no answer of yours came in time." in asked[2][later]
+        assert "out of order" not in asked[2][later]
+
+
 def test_fees_by_model_are_those_of_the_ledger():
     def behave(request: dict[str, Any], number: int) -> Reply:
-        return say(output_tokens=137 * (number % 5))
+        return say(output_tokens=1 + 137 * (number % 5))
 
     with StubOllama(behave=behave) as stub:
         play(stub, "--agents", "3", "--turns", "6")
@@ -117,6 +151,38 @@ def test_a_replay_finds_every_turn_hash_again(capsys):
         play(stub, "--agents", "3", "--turns", "4")
     assert main(["replay", "runs/x"]) == 0
     assert "4 turns replayed: every turn_hash agrees" in capsys.readouterr().out
+
+
+def hashes(name: str) -> list[str]:
+    entries = read(Path(f"runs/{name}/transcript.jsonl"))
+    return [entry.turn_hash for entry in entries if isinstance(entry, TurnRecord)]
+
+
+def test_without_durations_equal_answers_agree_hash_for_hash(capsys):
+    def behave(request: dict[str, Any], number: int) -> Reply:
+        words = {"type": "speak", "message": f"I am {agent_of(request)}"}
+        mine = {"type": "mine"}
+        # No two calls take equally long, nor come in the same order.
+        return say({"actions": [mine, words]}, after_seconds=0.013 * (number * 7 % 5))
+
+    flags = ["--agents", "3", "--turns", "3", "--seed", "s"]
+    with StubOllama(behave=behave) as stub:
+        for name in ("a", "b"):
+            assert play(stub, *flags, "--name", name, "--no-report-durations") == 0
+        assert play(stub, *flags, "--name", "c") == 0
+        assert hashes("a") == hashes("b")
+        assert hashes("a")[0] != hashes("c")[0]
+        # A turn that is submitted again, further turns and a replay keep to it.
+        path = Path("runs/a/transcript.jsonl")
+        path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+        again = ["run", "--resume", "runs/a", "--ollama-host", stub.url, "--turns", "4"]
+        assert main([*again, "--report-durations"]) == 2
+        assert "report_durations can not change when a run goes on" in capsys.readouterr().err
+        assert main(again) == 0
+    assert hashes("a")[:3] == hashes("b")
+    assert len(hashes("a")) == 4
+    assert main(["replay", "runs/a"]) == 0
+    assert main(["replay", "runs/c"]) == 0
 
 
 def changed_line(number: int, change: Callable[[dict[str, Any]], None]) -> None:
@@ -243,6 +309,64 @@ balance = 77777
         "scripted",
     }
     assert turns()[0].agents["agent_2"][0] > 20_000
+
+
+def test_only_models_that_can_think_are_asked_to(tmp_path, capsys):
+    (tmp_path / "run.toml").write_text(
+        f"""
+agents = 4
+turns = 2
+think = true
+model = "{MODEL}"
+[[agent]]
+id = "agent_1"
+model = "thinker:2b"
+[[agent]]
+id = "agent_2"
+model = "unknown:3b"
+[[agent]]
+id = "agent_3"
+think = false
+"""
+    )
+
+    def behave(request: dict[str, Any], number: int) -> Reply:
+        return say(thinking="let me see" if request["think"] else "")
+
+    models = (MODEL, "thinker:2b", "unknown:3b")
+    capabilities = {MODEL: ["completion"], "thinker:2b": ["completion", "thinking"]}
+    with StubOllama(behave=behave, models=models, capabilities=capabilities) as stub:
+        flags = ["--config", "run.toml", "--name", "x", "--own-engine", "--plain"]
+        assert main(["run", *flags, "--ollama-host", stub.url]) == 0
+        asked = {(request["model"], request["think"]) for request in stub.requests}
+    assert asked == {(MODEL, False), ("thinker:2b", True), ("unknown:3b", True)}
+    assert not [call.failure for _, _, call in calls() if call.failure]
+    assert {call.thinking for _, agent_id, call in calls() if agent_id == "agent_1"} == {
+        "let me see"
+    }
+    assert capsys.readouterr().out.count(f"{MODEL} can not think before it answers") == 1
+    assert about()["models"][MODEL]["capabilities"] == ["completion"]
+
+
+def test_a_run_that_asks_nobody_to_think_says_nothing_of_it(capsys):
+    with StubOllama(capabilities={MODEL: ["completion"]}) as stub:
+        assert play(stub, "--agents", "1", "--turns", "1") == 0
+    assert "can not think" not in capsys.readouterr().out
+
+
+def test_a_transcript_without_what_models_thought_is_still_played_on_and_again(capsys):
+    with StubOllama(behave=lambda request, number: say(thinking="hm")) as stub:
+        assert play(stub, "--agents", "2", "--turns", "2", "--think") == 0
+        assert {call.thinking for _, _, call in calls()} == {"hm"}
+        path = Path("runs/x/transcript.jsonl")
+        lines = [orjson.loads(line) for line in path.read_bytes().splitlines()]
+        for line in lines:
+            line.pop("thinking", None)
+        path.write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
+        again = ["--resume", "runs/x", "--turns", "3", "--ollama-host", stub.url]
+        assert main(["run", *again]) == 0
+    assert [call.thinking for _, _, call in calls()] == ["", "", "", "", "hm", "hm"]
+    assert main(["replay", "runs/x"]) == 0
 
 
 def test_recorded_minds_play_another_run_again():

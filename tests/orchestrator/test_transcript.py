@@ -14,6 +14,7 @@ CALL = CallRecord(
     messages=[{"role": "user", "content": "what now? ü"}],
     options={"num_ctx": 4096},
     raw='{"actions": []}',
+    thinking="work or mine?",
     actions=[{"type": "job"}],
     thought="t",
     notes="n",
