@@ -15,6 +15,7 @@ from sqlalchemy import Connection, create_engine, event
 from sqlalchemy import Engine as Database
 from sqlalchemy.exc import DBAPIError
 
+from sim_engine import PROTOCOL_VERSION
 from sim_engine.ledger import tables
 from sim_engine.ledger.structure import find_change
 
@@ -183,6 +184,18 @@ def check_structure(connection: Connection, path: Path) -> None:
     change = find_change(lambda statement: connection.exec_driver_sql(statement).all())
     if change is not None:
         raise ForeignDatabase(f"{path} was changed: {change}; no engine can go on with it")
+
+
+def check_protocol(stored: object, path: Path) -> None:
+    """Make sure that a world is one of these rules. Raises ForeignDatabase.
+
+    ``stored`` is the protocol version in its config, None for none.
+    """
+    if stored not in (None, str(PROTOCOL_VERSION)):
+        raise ForeignDatabase(
+            f"{path} holds a world of version {str(stored)[:20]} of the rules, this engine plays"
+            f" version {PROTOCOL_VERSION}; use the engine that made the world"
+        )
 
 
 def lock_ledger(path: Path) -> IO[str]:

@@ -27,6 +27,7 @@ from sim_engine.ledger.audit import (
     noting,
     sealed_turn,
 )
+from sim_engine.ledger.file import check_protocol
 from sim_engine.ledger.journal import HISTORY, SealedTurn, write_up, write_up_genesis
 from sim_engine.ledger.pages import Pages, open_pages
 from sim_engine.ledger.pool_check import check_pool
@@ -53,12 +54,12 @@ def verify(path: Path, progress: Progress) -> Report:
     """Replay a ledger from genesis and compare every row of history and state.
 
     Memory does not grow with the length of the history. Raises ForeignDatabase if the file is no
-    ledger of this schema version.
+    ledger of this schema version, or its world none of these rules.
     """
     report = Report()
     with noting(path, report), open_pages(path) as pages:
         check_structure(pages)
-        replay = _Replay(pages, report)
+        replay = _Replay(path, pages, report)
         sums = replay.run(progress)
         check_totals(pages, report)
         replay.compare_state()
@@ -70,7 +71,8 @@ def verify(path: Path, progress: Progress) -> Report:
 class _Replay:
     """A world that is played again beside the ledger that it came from."""
 
-    def __init__(self, pages: Pages, report: Report) -> None:
+    def __init__(self, path: Path, pages: Pages, report: Report) -> None:
+        self._path = path
         self._pages = pages
         self._report = report
         self._world: World
@@ -118,8 +120,11 @@ class _Replay:
     def _genesis(self) -> None:
         stored = self._pages.select(f"SELECT * FROM {tables.itself('config')} ORDER BY key")
         self._report.counts["config"] = len(stored)
-        digest("config", stored)
-        seed, config = _read_config(dict(stored))
+        found = digest("config", stored)
+        values: dict[Any, Any] = dict(stored)
+        if check_seal(0, "", sealed_turn(self._pages, 0))["config"] == found:
+            check_protocol(values.get("protocol_version"), self._path)
+        seed, config = _read_config(values)
         balances: dict[str, int] = dict(
             self._pages.select(
                 "SELECT agent_id, initial_balance FROM agents NOT INDEXED ORDER BY position"

@@ -14,6 +14,7 @@ from sim_engine.ledger import rows, tables
 from sim_engine.ledger.file import (
     LedgerUnavailable,
     check_file,
+    check_protocol,
     check_structure,
     files_of,
     identity,
@@ -299,3 +300,6 @@ def _prepare(connection: Connection, path: Path) -> None:
     else:
         check_file(connection, path)
         check_structure(connection, path)
+        config = tables.config.c
+        query = select(config.value).where(config.key == "protocol_version")
+        check_protocol(connection.execute(query).scalar_one_or_none(), path)

@@ -8,8 +8,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
+from sim_engine import engine as engine_module
 from sim_engine.__main__ import main
 from sim_engine.engine import Engine
 from sim_engine.ledger import migrate, tables
@@ -152,3 +154,22 @@ def test_a_migration_that_fails_midway_leaves_the_ledger_as_it_was(
     with closing(sqlite3.connect(old)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (1,)
     assert main(["migrate", str(old)]) == 0
+
+
+def test_a_world_of_other_rules_is_refused_and_not_called_forged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    path = tmp_path / "sim.db"
+    with monkeypatch.context() as later:
+        later.setattr(engine_module, "PROTOCOL_VERSION", 2)
+        engine = Engine.open(path)
+        engine.init(orjson.dumps(everything.WORLD))
+        engine.close()
+    for command in (["verify", str(path)], ["serve", "--port", "0", "--db-path", str(path)]):
+        assert main(command) == 2
+        (said,) = capsys.readouterr().err.splitlines()
+        assert "holds a world of version 2 of the rules, this engine plays version 1" in said
+    assert main(["verify", "--quick", str(path)]) == 0  # no rule is played
+    execute(path, "UPDATE config SET value = '1' WHERE key = 'protocol_version'")
+    assert main(["verify", str(path)]) == 1
+    assert capsys.readouterr().out.splitlines()[-1].startswith("config [")
