@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from sim_engine.ledger import tables
 from sim_engine.ledger.file import ForeignDatabase, lock_ledger, open_database, using
+from sim_engine.ledger.views import create_views
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +82,12 @@ def _back_up(connection: Connection, backup: Path) -> None:
 
 
 def _take_steps(connection: Connection, before: int) -> None:
-    """Lead the file from its version to the newest."""
+    """Lead the file from its version to the newest, and give it the views that it lacks."""
     with connection.begin():
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         for version in range(before, tables.SCHEMA_VERSION):
             STEPS[version](connection)
+        create_views(connection)
         connection.exec_driver_sql(f"PRAGMA user_version = {tables.SCHEMA_VERSION}")
 
 
