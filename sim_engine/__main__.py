@@ -25,6 +25,7 @@ from sim_engine.ledger.file import (
 from sim_engine.ledger.migrate import MigrationFailed, migrate
 from sim_engine.ledger.replay import verify
 from sim_engine.ledger.report import Progress
+from sim_engine.ledger.views import VIEWS
 from sim_engine.settings import SettingsError, add_flags, read_settings
 
 WRONG_USE: Final = 2
@@ -133,6 +134,7 @@ def _add_ledger_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
         description="Write every table of a ledger into a directory, one file a table.",
     )
     write.add_argument("--format", choices=("csv", "parquet"), default="csv", help="default csv")
+    write.add_argument("--views", action="store_true", help="write the views, too")
     write.add_argument("directory", metavar="DIR", type=Path, help="made if it is missing")
     add_flags(write, ("db_path",))
     write.set_defaults(command=_export)
@@ -234,11 +236,12 @@ def _progress() -> Iterator[Progress]:
 def _export(flags: argparse.Namespace) -> int:
     path = _ledger(flags)
     try:
-        written = export(path, flags.directory, flags.format)
+        written = export(path, flags.directory, flags.format, views=flags.views)
     except OSError as error:
         raise Unusable(f"can not write to {flags.directory}: {error.strerror}") from None
-    rows = sum(written.values())
-    _say(f"{len(written)} tables, {rows:,} rows, written to {flags.directory}")
+    views = sum(name in VIEWS.tables for name in written)
+    what = f"{len(written) - views} tables" + (f" and {views} views" if views else "")
+    _say(f"{what}, {sum(written.values()):,} rows, written to {flags.directory}")
     return 0
 
 

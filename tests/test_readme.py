@@ -2,12 +2,14 @@
 
 How to write a fenced block in README.md:
 
-```bash        a script without output. It runs as a whole and has to exit with 0.
-```console     lines that start with `$ ` are commands, each run by itself (a line that starts with
-               `> ` goes on with the command above it); what follows is the output. Within a line
-               `…` stands for any text, and a line that is only `…` for any lines. A command with
-               nothing below it has to exit with 0 and may print anything.
-other fences   (`json`, `toml`, `text`, …) are not run.
+```bash        a script. It runs as a whole and has to exit with 0. It may print anything, unless a
+               block ```text is the next thing below it: that shows the output.
+```console     lines that start with `$ ` are commands, each run by itself; what follows is the
+               output. A command with nothing below it has to exit with 0 and may print anything.
+other fences   (`json`, `toml`, …) are not run.
+
+Within a line of output `…` stands for any text, and a line that is only `…` for any lines. What
+takes several lines to say is a script: it can be copied as it stands.
 
 A block that cannot run on a machine without Docker, Ollama or a registry stands directly below a
 line `<!-- not run: REASON -->`; each of its commands has to start with a word of NOT_RUN.
@@ -43,25 +45,34 @@ COMMAND_SECONDS_MAX = 120
 # Where no sqlite3 program is installed this one prints rows as it does.
 SQLITE3 = """#!{python}
 import sqlite3, sys
-database = sqlite3.connect(f"file:{{sys.argv[1]}}?mode=ro", uri=True)
-for row in database.execute(sys.argv[2]):
+path, *query = [argument for argument in sys.argv[1:] if argument != "-header"]
+if not query:
+    sqlite3.connect(path).executescript(sys.stdin.read())
+    sys.exit()
+rows = sqlite3.connect(f"file:{{path}}?mode=ro", uri=True).execute(*query)
+names = [tuple(column[0] for column in rows.description)] if "-header" in sys.argv else []
+for row in names + rows.fetchall():
     print("|".join("" if value is None else str(value) for value in row))
 """
 
 
 @dataclass(frozen=True)
 class Block:
-    """One fenced block: the line of its fence, its language, its text, why it is not run."""
+    """One fenced block: the line of its fence, its language, its text, why it is not run.
+
+    ``shown`` is the output that stands below a script.
+    """
 
     line: int
     language: str
     text: str
     not_run: str | None
+    shown: str | None = None
 
     def steps(self) -> Iterator[tuple[str, str | None]]:
         """Yield each command with the output that is shown for it, None where none is."""
         if self.language == "bash":
-            yield self.text, None
+            yield self.text, self.shown
             return
         command, output = "", list[str]()
         for line in self.text.splitlines():
@@ -69,20 +80,22 @@ class Block:
                 if command:
                     yield command, "\n".join(output) or None
                 command, output = line[2:], []
-            elif line.startswith("> ") and not output:
-                command += "\n" + line[2:]
             else:
-                assert command, f"README.md:{self.line}: a console block starts with `$ `"
+                assert command, f"line {self.line}: a console block starts with `$ `"
+                assert output or line[:2] != "> ", f"line {self.line}: write a script instead"
                 output.append(line)
         yield command, "\n".join(output) or None
 
 
 def blocks(text: str) -> Iterator[Block]:
     """Find the fenced blocks of a Markdown text that hold commands."""
-    pattern = r"^(?:<!-- not run: (.+) -->\n)?^```(bash|console)\n(.*?)^```$"
+    pattern = (
+        r"^(?:<!-- not run: (.+) -->\n)?^```(bash|console)\n(.*?)^```$"
+        r"(?:\n\n```text\n(.*?)^```$)?"
+    )
     for match in re.finditer(pattern, text, re.MULTILINE | re.DOTALL):
         line = text.count("\n", 0, match.start(2)) + 1
-        yield Block(line, match[2], match[3], match[1])
+        yield Block(line, match[2], match[3], match[1], match[4])
 
 
 def shows(shown: str, printed: str) -> bool:
@@ -220,12 +233,20 @@ def anchors(path: Path) -> set[str]:
 
 EXAMPLE = """
 ```console
-$ echo one; \\
-> echo two
+$ echo one; echo two
 one
 t…
 $ true
 ```
+
+```bash
+echo three
+```
+
+```text
+t…
+```
+
 <!-- not run: needs Docker -->
 ```bash
 docker compose up
@@ -234,10 +255,32 @@ docker compose up
 
 
 def test_blocks_are_read_as_described():
-    first, second = blocks(EXAMPLE)
-    assert list(first.steps()) == [("echo one; \\\necho two", "one\nt…"), ("true", None)]
-    assert (first.line, first.not_run, second.not_run) == (2, None, "needs Docker")
-    assert list(second.steps()) == [("docker compose up\n", None)]
+    first, second, third = blocks(EXAMPLE)
+    assert list(first.steps()) == [("echo one; echo two", "one\nt…"), ("true", None)]
+    assert (first.line, first.not_run, third.not_run) == (2, None, "needs Docker")
+    assert list(second.steps()) == [("echo three\n", "t…\n")]
+    assert list(third.steps()) == [("docker compose up\n", None)]
+
+
+def test_a_command_that_can_not_be_copied_is_refused():
+    (block,) = blocks("```console\n$ echo \\\n> one\none\n```\n")
+    with pytest.raises(AssertionError, match="write a script instead"):
+        list(block.steps())
+
+
+def test_the_stand_in_for_sqlite3_prints_as_it_does(tmp_path: Path):
+    script = tmp_path / "stand_in.py"
+    script.write_text(SQLITE3.format(python=sys.executable), "utf-8")
+    said: list[str] = []
+    for program in (["sqlite3"], [sys.executable, str(script)]):
+        if shutil.which(program[0]):
+            path = str(tmp_path / f"{len(said)}.db")
+            table = "CREATE TABLE t (a, b); INSERT INTO t VALUES (1, NULL), (2, 'x');"
+            subprocess.run([*program, path], input=table, text=True, check=True)
+            query = [*program, "-header", path, "SELECT a, b AS c FROM t"]
+            said.append(subprocess.run(query, text=True, capture_output=True, check=True).stdout)
+    assert said == ["a|c\n1|\n2|x\n"] * len(said)
+    assert said
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,8 @@ async def queue_actions(request: Request, idempotency_key: IdempotencyKey = None
     """Store actions that the next `POST /turn` takes, after that agent's own submission.
 
     They survive a restart of the engine. An agent's key queues for its own agent only. The key of
-    idempotency may stand in the body or in the header; the body's counts.
+    idempotency may stand in the body or in the header; the body's counts. What a model used to
+    decide on them is not reported here, but by whoever submits the turn (`POST /turn`).
     """
     workers = workers_of(request)
     content = await _whole_body(request, QUEUE_BODY_BYTES_MAX)

@@ -1,4 +1,4 @@
-"""Write a ledger out as one file a table, for spreadsheets and data frames."""
+"""Write a ledger out as one file a table or view, for spreadsheets and data frames."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sqlalchemy import Integer, Table, select
 
 from sim_engine.ledger import tables
 from sim_engine.ledger.file import check_file, check_structure, open_database, using
+from sim_engine.ledger.views import VIEWS, create_views
 
 if TYPE_CHECKING:
     import pyarrow
@@ -29,10 +30,13 @@ class MissingExtra(Exception):
     """A library that an optional format needs is not installed; the text names the command."""
 
 
-def export(path: Path, directory: Path, file_format: Format) -> dict[str, int]:
+def export(
+    path: Path, directory: Path, file_format: Format, *, views: bool = False
+) -> dict[str, int]:
     """Write every table of a ledger into ``directory``, in one snapshot of the file.
 
-    Returns the number of rows by table. Files that are there already are replaced. Raises
+    With ``views`` it writes those of this program as well, whether or not the file has them.
+    Returns the number of rows by table and view. Files that are there already are replaced. Raises
     ForeignDatabase if the file is no ledger, MissingExtra if the format needs a library that is not
     installed.
     """
@@ -44,10 +48,10 @@ def export(path: Path, directory: Path, file_format: Format) -> dict[str, int]:
             check_file(connection, path)
             check_structure(connection, path)
             directory.mkdir(parents=True, exist_ok=True)
+            if views:
+                create_views(connection, temporary=True)
             connection.exec_driver_sql("BEGIN")
-            for name, table in tables.METADATA.tables.items():
-                if name in NOT_EXPORTED:
-                    continue
+            for name, table in _exported(views).items():
                 query = select(table).order_by(*table.primary_key.columns)
                 found = connection.execution_options(yield_per=BATCH_ROWS).execute(query)
                 batches = (list(map(tuple, part)) for part in found.partitions())
@@ -55,6 +59,12 @@ def export(path: Path, directory: Path, file_format: Format) -> dict[str, int]:
     finally:
         database.dispose()
     return written
+
+
+def _exported(views: bool) -> dict[str, Table]:
+    """Name what is written, in order; a view is read like a table."""
+    found = {**tables.METADATA.tables, **(VIEWS.tables if views else {})}
+    return {name: table for name, table in found.items() if name not in NOT_EXPORTED}
 
 
 def _csv() -> Callable[[Table, Path, Iterator[Batch]], int]:

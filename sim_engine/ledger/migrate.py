@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from sim_engine.ledger import tables
 from sim_engine.ledger.file import ForeignDatabase, lock_ledger, open_database, reaching, using
+from sim_engine.ledger.views import create_views
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +100,12 @@ def _back_up(connection: Connection, path: Path, backup: Path) -> None:
 
 
 def _take_steps(connection: Connection, before: int) -> None:
-    """Lead the file from its version to the newest."""
+    """Lead the file from its version to the newest, and give it the views that it lacks."""
     with connection.begin():
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         for version in range(before, tables.SCHEMA_VERSION):
             STEPS[version](connection)
+        create_views(connection)
         connection.exec_driver_sql(f"PRAGMA user_version = {tables.SCHEMA_VERSION}")
 
 

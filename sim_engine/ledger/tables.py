@@ -7,7 +7,6 @@ turn several times as slow.
 
 from __future__ import annotations
 
-from importlib.resources import files
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -22,6 +21,8 @@ from sqlalchemy import (
     Table,
     Text,
 )
+
+from sim_engine.ledger.views import create_views
 
 SCHEMA_VERSION: Final = 2
 """Kept in ``PRAGMA user_version``; a file of another version is never changed silently."""
@@ -259,10 +260,7 @@ Index("pending_requests_by_turn", pending_requests.c.for_turn)
 def create_schema(connection: Connection) -> None:
     """Create every table and view in an empty file."""
     METADATA.create_all(connection)
-    script = files("sim_engine.ledger").joinpath("views.sql").read_text(encoding="utf-8")
-    for statement in script.split(";"):
-        if statement.strip():
-            connection.exec_driver_sql(statement)
+    create_views(connection)
     connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
 

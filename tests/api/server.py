@@ -146,7 +146,7 @@ def serving(
             server.kill()
 
 
-def world(agents: list[str] | int = 3, **more: Any) -> Mapping[str, Any]:
+def world(agents: list[Any] | int = 3, **more: Any) -> Mapping[str, Any]:
     """A body of POST /init."""
     roster = agents if isinstance(agents, list) else [f"agent_{i}" for i in range(agents)]
     return {"seed": "seed-0", "agents": roster, **more}

@@ -15,19 +15,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyarrow import parquet
 
 from sim_engine.__main__ import main
 from sim_engine.engine import Engine
 from sim_engine.ledger import file as ledger_file
+from sim_engine.ledger.views import VIEWS
 from tests.api.server import Said, environment, run, serving, world
 
 ROOT = Path(__file__).parents[2]
 
-READERS = [["verify"], ["verify", "--quick"], ["export", "out"]]
+READERS = [["verify"], ["verify", "--quick"], ["export", "out"], ["export", "--views", "out"]]
 COMMANDS = [*READERS, ["migrate"], ["init", "world.json"], ["serve", "--port", "0"]]
 
 AS_NOBODY = """
-import encodings.ascii, os, sys
+import encodings.ascii, encodings.idna, os, sys
 from sim_engine.__main__ import main
 from sim_engine.api import app, server
 if os.geteuid() == 0:
@@ -227,6 +229,53 @@ def test_export_writes_every_table(ledger: Path):
     ]
 
 
+def exported(directory: Path) -> dict[str, str]:
+    return {file.name: file.read_text() for file in directory.iterdir()}
+
+
+def test_export_writes_the_views_if_it_is_asked_to(ledger: Path):
+    said = run("export", "--views", "out", cwd=ledger.parent)
+    assert said.returncode == 0, said.stderr
+    found = exported(ledger.parent / "out")
+    assert {f"{name}.csv" for name in VIEWS.tables} < found.keys()
+    rows = sum(len(list(csv.reader(text.splitlines()))) - 1 for text in found.values())
+    tables = len(found) - len(VIEWS.tables)
+    assert (
+        said.stdout
+        == f"{tables} tables and {len(VIEWS.tables)} views, {rows} rows, written to out\n"
+    )
+    for name in VIEWS.tables:
+        header, *written = csv.reader(found[f"{name}.csv"].splitlines())
+        with closing(sqlite3.connect(ledger)) as connection:
+            cursor = connection.execute(f"SELECT * FROM {name}")
+            assert header == [column for column, *_ in cursor.description]
+            assert written == [["" if v is None else str(v) for v in row] for row in cursor]
+    assert found["v_wealth_by_turn.csv"].count("\n") == 1 + 3 * 3
+
+
+def test_export_writes_views_that_the_file_lacks_or_has_in_another_form(ledger: Path):
+    assert run("export", "--views", "out", cwd=ledger.parent).returncode == 0
+    with closing(sqlite3.connect(ledger)) as connection:
+        connection.execute("DROP VIEW v_income")
+        connection.execute("DROP VIEW v_payments")
+        connection.execute("CREATE VIEW v_payments AS SELECT 1 AS one")
+    before = ledger.read_bytes()
+    assert run("export", "--views", "again", cwd=ledger.parent).returncode == 0
+    assert exported(ledger.parent / "again") == exported(ledger.parent / "out")
+    assert ledger.read_bytes() == before
+
+
+def test_export_writes_views_as_parquet_with_the_types_of_their_columns(ledger: Path):
+    said = run("export", "--views", "--format", "parquet", "out", cwd=ledger.parent)
+    assert said.returncode == 0, said.stderr
+    income = parquet.read_table(ledger.parent / "out/v_income.parquet")
+    types = [str(field.type) for field in income.schema]
+    assert types == ["int64", "string", "string", "int64", "string"]
+    with closing(sqlite3.connect(ledger)) as connection:
+        rows = connection.execute("SELECT * FROM v_income").fetchall()
+    assert [tuple(row.values()) for row in income.to_pylist()] == rows
+
+
 def test_export_says_where_it_can_not_write(ledger: Path):
     (ledger.parent / "taken").write_text("a file")
     said = run("export", "taken", cwd=ledger.parent)
@@ -252,10 +301,10 @@ def test_migrate_waits_for_no_engine(ledger: Path):
     assert "is open in another engine" in said.stderr
 
 
-COMMANDS = [["verify"], ["verify", "--quick"], ["export", "out"], ["migrate"]]
+ON_A_LEDGER = [["verify"], ["verify", "--quick"], ["export", "out"], ["migrate"]]
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("command", ON_A_LEDGER, ids=" ".join)
 def test_missing_ledger_is_named(tmp_path: Path, command: list[str]):
     said = run(*command, cwd=tmp_path, DB_PATH="nowhere.db")
     assert said.returncode == 2
@@ -267,10 +316,10 @@ def test_missing_ledger_is_named(tmp_path: Path, command: list[str]):
     ("command", "content"),
     [
         # An empty file may become a ledger, but is none.
-        *[pytest.param(command, b"", id=f"empty-{' '.join(command)}") for command in COMMANDS],
+        *[pytest.param(command, b"", id=f"empty-{' '.join(command)}") for command in ON_A_LEDGER],
         *[
             pytest.param(command, b"no SQLite file at all", id=f"junk-{' '.join(command)}")
-            for command in [*COMMANDS, ["serve", "--port", "0"], ["init", "-"]]
+            for command in [*ON_A_LEDGER, ["serve", "--port", "0"], ["init", "-"]]
         ],
     ],
 )
@@ -285,7 +334,7 @@ def test_file_of_something_else_is_left_alone(tmp_path: Path, command: list[str]
 
 
 @pytest.mark.parametrize(
-    "command", [*COMMANDS, ["serve", "--port", "0"], ["init", "-"]], ids=" ".join
+    "command", [*ON_A_LEDGER, ["serve", "--port", "0"], ["init", "-"]], ids=" ".join
 )
 def test_database_of_another_program_is_left_alone(tmp_path: Path, command: list[str]):
     file = tmp_path / "notes.db"

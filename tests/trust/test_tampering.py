@@ -20,13 +20,12 @@ from sim_engine.ledger.file import ForeignDatabase
 from sim_engine.ledger.journal import HISTORY
 from sim_engine.ledger.replay import verify
 from sim_engine.ledger.report import Report
+from sim_engine.ledger.views import VIEWS
 
 BOTH = pytest.mark.parametrize("mode", [verify, verify_hashes])
 COVERED = (*HISTORY, "turns", "agents", "contracts")
 WITHOUT_GENESIS = [name for name in HISTORY if name not in ("entries", "blocks")]
-NO_VIEWS = [
-    f"DROP VIEW {name}" for name in ("v_wealth", "v_supply", "v_contract_outcomes", "v_payments")
-]
+NO_VIEWS = [f"DROP VIEW {name}" for name in VIEWS.tables]
 """They stand in the way of changes to the tables that they show."""
 
 BY_TURN_AND_SEQ = [name for name in HISTORY if name != "turn_metrics"]
@@ -187,6 +186,11 @@ def test_a_table_without_its_key_is_found(mode, table, tampered):
         f"ALTER TABLE copy RENAME TO {table}",
     )
     assert named(mode, path)[0] == table
+
+
+@BOTH
+def test_a_ledger_is_as_sound_without_its_views(mode, tampered):
+    assert mode(tampered(*NO_VIEWS), quietly).sound
 
 
 @BOTH

@@ -15,7 +15,13 @@ from sim_engine import engine as engine_module
 from sim_engine.__main__ import main
 from sim_engine.engine import Engine
 from sim_engine.ledger import migrate, tables
+from sim_engine.ledger.views import VIEWS
 from tests.trust import everything
+
+OLD_VIEWS = {"v_wealth", "v_supply", "v_contract_outcomes", "v_payments"}
+"""Those of version 1; the others came without a change of the version."""
+
+NO_NEW_VIEWS = [f"DROP VIEW {name}" for name in VIEWS.tables if name not in OLD_VIEWS]
 
 
 def execute(path: Path, *statements: str) -> None:
@@ -53,6 +59,7 @@ def old(tmp_path: Path) -> Path:
         "DROP INDEX information_by_proposer",
         "DROP INDEX information_by_counterparty",
         "DROP INDEX pending_requests_by_turn",
+        *NO_NEW_VIEWS,
         "PRAGMA user_version = 1",
     )
     return path
@@ -96,6 +103,24 @@ def test_migrate_makes_an_older_ledger_what_this_version_writes(
     assert rows(backup, list(before)) == before
     with closing(sqlite3.connect(backup)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+
+
+def test_a_ledger_of_this_version_may_lack_views(
+    new: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    execute(new, *NO_NEW_VIEWS)
+    before = schema(new)
+    assert before.keys() & VIEWS.tables.keys() == OLD_VIEWS
+    monkeypatch.chdir(new.parent)
+    for command in (["verify"], ["verify", "--quick"], ["export", "out"], ["migrate"]):
+        monkeypatch.setenv("DB_PATH", str(new))
+        assert main(command) == 0, command
+    assert "nothing to do" in capsys.readouterr().out
+    engine = Engine.open(new)
+    everything.play(engine, everything.TURNS + 1, everything.TURNS + 2)
+    engine.close()
+    assert schema(new) == before
+    assert main(["verify", str(new)]) == 0
 
 
 def test_migrate_does_not_overwrite_a_backup(old: Path, capsys: pytest.CaptureFixture[str]):
