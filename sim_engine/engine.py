@@ -170,10 +170,13 @@ class Engine(Observer):
         with self._lock:
             world = self._require_world()
             self._require_running()
-            with self._storage():
-                self._store.require_files()
-                key = request.idempotency_key or idempotency_key
-                queued = self._pool.queue(world, request, value, key)
+            try:
+                with self._storage():
+                    self._store.require_files()
+                    key = request.idempotency_key or idempotency_key
+                    queued = self._pool.queue(world, request, value, key)
+            except InvariantViolation as violation:
+                raise self._halt("this request", violation, value, world) from violation
             answer = {"agent_id": queued.agent_id, "ids": queued.ids, "for_turn": queued.for_turn}
             return QueueAnswer(orjson.dumps(answer), queued.replayed)
 
@@ -196,9 +199,7 @@ class Engine(Observer):
                 sealed = write_up(turn, intake)
                 self._store.commit(sealed, idempotency_key)
         except InvariantViolation as violation:
-            self.halted = str(violation)
-            self.halted += self._keep_evidence(str(violation), value, world)
-            raise Halted(f"nothing of this turn was kept: {self.halted}") from violation
+            raise self._halt("this turn", violation, value, world) from violation
         self._sealed_turn = turn.number
         self._states = {}
         self._pool.clear()
@@ -214,6 +215,11 @@ class Engine(Observer):
             "inference_fees": state["inference_fees"],
         }
         return TurnAnswer(orjson.dumps(answer), replayed=False, summary=summary)
+
+    def _halt(self, what: str, violation: InvariantViolation, value: Any, world: World) -> Halted:
+        """Refuse all writes from now on; returns what to answer the request that came upon it."""
+        self.halted = str(violation) + self._keep_evidence(str(violation), value, world)
+        return Halted(f"nothing of {what} was kept: {self.halted}")
 
     def _keep_evidence(self, reason: str, value: Any, broken: World) -> str:
         """Write the evidence of a failed turn; returns where it is, or why it is nowhere."""

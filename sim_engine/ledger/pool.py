@@ -13,7 +13,7 @@ from typing import Final
 from sqlalchemy import Connection, delete, insert, select
 
 from sim_engine.ledger import rows, tables
-from sim_engine.ledger.store import writing
+from sim_engine.ledger.store import making_sense_of, writing
 
 KEYS_KEPT_TURNS: Final = 100
 """For how many turns an idempotency key is remembered."""
@@ -38,7 +38,10 @@ def waiting(connection: Connection) -> list[tuple[int, str, str]]:
 
 
 def find_answer(connection: Connection, agent_id: str, key: str) -> Answer | None:
-    """Read what an agent was answered under an idempotency key."""
+    """Read what an agent was answered under an idempotency key.
+
+    Raises InvariantViolation if its row makes no sense.
+    """
     requests = tables.pending_requests
     query = select(requests).where(
         requests.c.agent_id == agent_id, requests.c.idempotency_key == key
@@ -47,7 +50,8 @@ def find_answer(connection: Connection, agent_id: str, key: str) -> Answer | Non
         row = connection.execute(query).first()
     if row is None:
         return None
-    return Answer(row.request_hash, rows.from_json(row.ids), row.for_turn)
+    with making_sense_of("pending_requests"):
+        return Answer(row.request_hash, rows.from_json(row.ids), row.for_turn)
 
 
 def add(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -225,3 +226,17 @@ def test_a_halt_that_comes_again_leaves_the_first_evidence_alone(
         engine.close()
     kept = [path.with_name(f"sim.db.halted-3{end}.json") for end in ("", "-2", "-3")]
     assert len({found.read_bytes() for found in kept}) == 1
+
+
+def test_an_answer_that_can_not_be_read_again_halts(path: Path):
+    engine = Engine.open(path)
+    engine.enqueue(everything.queue_body(3), idempotency_key="again")
+    engine.close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE pending_requests SET ids = 'x' WHERE idempotency_key = 'again'")
+        connection.commit()
+    engine = Engine.open(path)
+    with pytest.raises(Halted, match="rows of pending_requests make no sense"):
+        engine.enqueue(everything.queue_body(3), idempotency_key="again")
+    assert engine.halted is not None
+    engine.close()
