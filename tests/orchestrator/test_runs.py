@@ -293,7 +293,10 @@ def test_nothing_secret_is_written(monkeypatch):
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--model", "gemma3:27b"], "run `ollama pull gemma3:27b`"),
+        (
+            ["--model", "gemma3:27b"],
+            "run `ollama pull gemma3:27b` there, or choose one that is with --model: stub:1b",
+        ),
         (["--ollama-host", "http://127.0.0.1:9"], "no Ollama at http://127.0.0.1:9"),
         (["--engine-url", "http://127.0.0.1:9", "--no-own-engine"], "sim-engine serve"),
     ],
