@@ -223,20 +223,31 @@ def test_a_run_that_goes_on_keeps_its_world_and_may_change_the_rest(engine, caps
     with StubOllama() as stub:
         assert play(stub, engine, "--agents", "2", "--turns", "2") == 0
         assert resume(stub, engine, "--agents", "3") == 2
-        assert "agents can not change when a run goes on" in capsys.readouterr().err
+        said = "agents can not change when a run goes on: it is 2 in runs/x, not 3\n"
+        assert said in capsys.readouterr().err
+        assert resume(stub, engine, "--world", "tuition=3", "--world", "core_count=4") == 2
+        said = "tuition can not change when a run goes on: it is 200 in runs/x, not 3\n"
+        assert said in capsys.readouterr().err
+        assert resume(stub, engine, "--own-engine") == 2
+        said = "own_engine can not change when a run goes on: it is false in runs/x, not true\n"
+        assert said in capsys.readouterr().err
+        assert resume(stub, engine, "--world", "tuition=200") == 0  # it is that by default
         assert resume(stub, engine, "--turns", "3", "--temperature", "0.1") == 0
         assert stub.requests[-1]["options"]["temperature"] == 0.1
         notes = stub.requests[-1]["messages"][1]["content"]
         assert "I worked" in notes  # from before the interruption
     about = orjson.loads(Path("runs/x/run.json").read_bytes())
-    assert [session["turn"] for session in about["sessions"]] == [2, 3]
+    assert [session["turn"] for session in about["sessions"]] == [2, 2, 3]
 
 
-def test_an_own_engine_goes_on_with_its_file(tmp_path):
+def test_an_own_engine_goes_on_with_its_file(capsys):
     with StubOllama() as stub:
         run = ["run", "--name", "x", "--model", MODEL, "--own-engine", "--agents", "2"]
         assert main([*run, "--ollama-host", stub.url, "--turns", "2"]) == 0
-        assert main(["run", "--resume", "runs/x", "--turns", "4"]) == 0
+        again = ["run", "--resume", "runs/x", "--turns", "4"]
+        assert main([*again, "--engine-url", "http://127.0.0.1:9"]) == 2
+        assert "--engine-url does nothing: this run has an engine of" in capsys.readouterr().err
+        assert main(again) == 0
     assert_whole(turns=4, agents=2)
 
 
