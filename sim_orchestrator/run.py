@@ -17,17 +17,19 @@ from rich.console import Console
 from sim_orchestrator.display import Display, make_display
 from sim_orchestrator.engine_client import EngineClient, EngineError
 from sim_orchestrator.interrupt import Interrupt
-from sim_orchestrator.minds.base import Decision, Mind
+from sim_orchestrator.local_model import LocalModelError
+from sim_orchestrator.minds.base import Decision, Mind, ModelsUnavailable
 from sim_orchestrator.minds.build import build_minds
 from sim_orchestrator.observer import Observer
 from sim_orchestrator.orchestrator import play
-from sim_orchestrator.processes import kill_servers, own_engine
+from sim_orchestrator.processes import ServerFailed, kill_servers, own_engine
 from sim_orchestrator.resume import catch_up, read_transcript
 from sim_orchestrator.rundir import (
     ENGINE_LOG,
     MODEL_LOG,
     RunDirectory,
     RunError,
+    checked_name,
     default_name,
     now,
     versions,
@@ -123,10 +125,12 @@ async def run(values: Values, *, resume: Path | None, console: Console) -> int:
     values = {**values, "seed": values["seed"] or secrets.token_hex(16)}
     settings = resolve(values)
     directory = RunDirectory(
-        resume or Path(settings.run_dir) / (settings.name or default_name(settings.minds))
+        resume
+        or Path(settings.run_dir) / checked_name(settings.name or default_name(settings.minds))
     )
     if resume is None:
         directory.create()
+    said = ""
     try:
         async with AsyncExitStack() as stack:
             opened = await _open(values, settings, directory, resume is not None, console, stack)
@@ -135,8 +139,11 @@ async def run(values: Values, *, resume: Path | None, console: Console) -> int:
         if error.refused and resume is None:
             directory.discard()  # there is no world of this run, so there is nothing to go on with
         raise
+    except (LocalModelError, ModelsUnavailable, ServerFailed) as error:
+        said = str(error)
+        raise
     finally:
-        directory.leave()  # what could not begin leaves no empty directory behind
+        directory.leave(said)  # what could not begin leaves nothing behind
 
 
 async def _open(

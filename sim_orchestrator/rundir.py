@@ -18,6 +18,9 @@ DB_FILE: Final = "sim.db"
 ENGINE_LOG: Final = "engine.log"
 MODEL_LOG: Final = "model.log"
 
+_LOG_IS: Final = "its log is"
+"""The words by which an error sends its reader to a server's log."""
+
 _PACKAGES: Final = ("sim-economy", "ollama", "httpx", "xllamacpp")
 
 
@@ -30,6 +33,7 @@ class RunDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._made = False
 
     @property
     def transcript(self) -> Path:
@@ -47,6 +51,7 @@ class RunDirectory:
         Raises RunError when it holds a run already, or one that is just being started.
         """
         try:
+            self._made = not self.path.exists()
             self.path.mkdir(parents=True, exist_ok=True)
             if self.transcript.exists():
                 raise FileExistsError
@@ -65,12 +70,22 @@ class RunDirectory:
         if self.transcript.exists() and not self.transcript.stat().st_size:
             self.transcript.unlink()
 
-    def leave(self) -> None:
-        """Remove a directory in which nothing was written but that it was taken."""
+    def leave(self, said: str = "") -> None:
+        """Remove what was made for a run that never began.
+
+        Args:
+            said: why it did not; where this tells of a log, the logs stay.
+        """
         run_file = self.path / RUN_FILE
         with contextlib.suppress(OSError):
-            if not run_file.stat().st_size:
+            if run_file.exists():
+                if run_file.stat().st_size:
+                    return
                 run_file.unlink()
+            if self._made and _LOG_IS not in said:
+                logs = (self.path / ENGINE_LOG, self.path / MODEL_LOG)
+                for path in (*logs, *self.path.glob(f"{DB_FILE}*")):
+                    path.unlink(missing_ok=True)
             self.path.rmdir()
 
     def load(self) -> dict[str, Any]:
@@ -117,6 +132,16 @@ def versions() -> dict[str, str]:
 def now() -> str:
     """Return the time of day in UTC, for people."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def checked_name(name: str) -> str:
+    """Return the name of a new run's directory if it can be one.  Raises RunError."""
+    if name in (".", "..") or "/" in name or not name.isprintable():
+        raise RunError(
+            f"--name {name!r} is no name of a run: it is one directory, made in --run-dir, "
+            "and has no slash"
+        )
+    return name
 
 
 def default_name(minds: str) -> str:

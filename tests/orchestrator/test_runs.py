@@ -14,8 +14,10 @@ from typing import Any
 import orjson
 import pytest
 
+from sim_engine.__main__ import main as sim_engine_command
 from sim_orchestrator.__main__ import main
 from sim_orchestrator.minds.base import CallRecord
+from sim_orchestrator.minds.build import LOCAL_HINT
 from sim_orchestrator.rundir import RunDirectory
 from sim_orchestrator.transcript import TurnRecord, read
 from tests.orchestrator.conftest import Engine
@@ -308,6 +310,49 @@ def test_what_is_missing_is_said_in_one_sentence_before_anything_starts(capsys, 
     assert said in error
     assert error.count("\n") == 1
     assert not Path("runs/x").exists()
+
+
+def test_an_engine_that_refuses_its_settings_leaves_nothing_behind(capsys, monkeypatch):
+    monkeypatch.setenv("SIM_RATE_LIMIT", "many")
+    assert main(["run", "--minds", "scripted", "--own-engine", "--name", "x"]) == 2
+    assert "the engine did not start: sim-engine: SIM_RATE_LIMIT: 'many'" in capsys.readouterr().err
+    assert not Path("runs/x").exists()
+
+
+def test_a_world_that_was_there_before_the_run_stays(capsys):
+    Path("runs/x").mkdir(parents=True)
+    Path("world.json").write_text('{"seed": "s", "agents": ["ann"]}')
+    assert sim_engine_command(["init", "world.json", "--db-path", "runs/x/sim.db"]) == 0
+    before = Path("runs/x/sim.db").read_bytes()
+    assert main(["run", "--minds", "scripted", "--own-engine", "--name", "x"]) == 2
+    assert "there is a sim.db in this directory" in capsys.readouterr().err
+    assert Path("runs/x/sim.db").read_bytes() == before
+    assert not Path("runs/x/run.json").exists()
+
+
+@pytest.mark.parametrize("said", ["its log is in the run's directory", "nobody knows why"])
+def test_a_log_stays_where_the_reason_sends_its_reader_there(said):
+    directory = RunDirectory(Path("runs/x"))
+    directory.create()
+    for name in ("model.log", "engine.log", "sim.db", "sim.db-wal", "sim.db.lock"):
+        (directory.path / name).write_text("something")
+    directory.leave(said)
+    assert directory.path.exists() == ("its log is" in said)
+    if directory.path.exists():
+        assert (directory.path / "model.log").exists()
+
+
+def test_words_that_send_to_a_log_are_those_that_keep_it():
+    assert "its log is" in LOCAL_HINT
+
+
+@pytest.mark.parametrize("name", ["../evil", "a/b", "/tmp/evil", "..", ".", "a\nb"])
+def test_a_name_is_one_directory(capsys, name):
+    assert main(["run", "--minds", "scripted", "--own-engine", "--name", name]) == 2
+    said = capsys.readouterr().err
+    assert f"--name {name!r} is no name of a run" in said
+    assert said.count("\n") == 1
+    assert list(Path().iterdir()) == []
 
 
 def test_a_world_that_exists_is_never_overwritten(engine, capsys):
