@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,9 @@ async def replay(run_dir: Path, console: Console) -> int:
     key = os.environ.get("SIM_OPERATOR_KEY", "")
     with tempfile.TemporaryDirectory(prefix="sim-replay-") as scratch:
         db_path, log_path = Path(scratch) / "sim.db", Path(scratch) / "engine.log"
-        async with own_engine(db_path, log_path, key=key) as process:
-            engine = EngineClient(process.url, key=key)
+        note = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+        async with own_engine(db_path, log_path, key=key, note=note) as process:
+            engine = process.client(key=key)
             try:
                 world = await engine.init(body)
                 if world["genesis_hash"] != about["genesis_hash"]:

@@ -155,8 +155,11 @@ async def _open(
     stack: AsyncExitStack,
 ) -> tuple[Run, dict[str, Any]]:
     """Open all that a run needs, in the order in which it can fail; minds first."""
+    display = make_display(console, plain=settings.plain)
     minds = await build_minds(settings, settings.seed or "", directory.path / MODEL_LOG, stack)
-    engine = await _connect(settings, directory, stack)
+    engine = await _connect(settings, directory, display, stack)
+    version = (await engine.health()).get("version")
+    await _check_protocol(engine)
     about: dict[str, Any] = {"name": directory.path.name, "sessions": []}
     if resumed:
         about = directory.load()
@@ -170,7 +173,7 @@ async def _open(
         directory.save(about)  # before the world is made: its seed must not be lost
     await _make_world(engine, settings, about)
     config = about["config"]
-    display = make_display(console, plain=settings.plain)
+    about["engine"] = {"version": version, "protocol_version": config["protocol_version"]}
     personas = {agent.agent_id: agent.persona for agent in settings.agents}
     opened = Run(
         settings=settings,
@@ -211,18 +214,31 @@ def _without_secrets(values: Values) -> Values:
 
 
 async def _connect(
-    settings: Settings, directory: RunDirectory, stack: AsyncExitStack
+    settings: Settings, directory: RunDirectory, display: Display, stack: AsyncExitStack
 ) -> EngineClient:
-    """Reach the engine, or start one.  Raises EngineError, ServerFailed."""
-    key = os.environ.get("SIM_OPERATOR_KEY", "")
-    url = settings.engine_url
+    """Make a client of the engine, or of one that is started.  Raises EngineError, ServerFailed."""
+    key, patience = os.environ.get("SIM_OPERATOR_KEY", ""), settings.patience
     if settings.own_engine:
         log = directory.path / ENGINE_LOG
-        url = (await stack.enter_async_context(own_engine(directory.db, log, key=key))).url
-    engine = EngineClient(url, key=key, patience_seconds=settings.patience)
+        running = own_engine(directory.db, log, key=key, note=display.note)
+        process = await stack.enter_async_context(running)
+        engine = process.client(key=key, patience_seconds=patience)
+    else:
+        engine = EngineClient(settings.engine_url, key=key, patience_seconds=patience)
     stack.push_async_callback(engine.close)
-    await engine.health()
     return engine
+
+
+async def _check_protocol(engine: EngineClient) -> None:
+    """Refuse an engine of another protocol; without a world, an engine does not say which it has.
+
+    Raises EngineError.
+    """
+    try:
+        await engine.config()
+    except EngineError as error:
+        if error.code != "no_world":
+            raise
 
 
 async def _make_world(engine: EngineClient, settings: Settings, about: dict[str, Any]) -> None:

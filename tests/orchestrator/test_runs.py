@@ -14,7 +14,9 @@ from typing import Any
 import orjson
 import pytest
 
+import sim_engine
 from sim_engine.__main__ import main as sim_engine_command
+from sim_orchestrator import engine_client
 from sim_orchestrator.__main__ import main
 from sim_orchestrator.minds.base import CallRecord
 from sim_orchestrator.minds.build import LOCAL_HINT
@@ -89,6 +91,10 @@ def test_a_whole_run_leaves_a_world_a_transcript_and_a_summary(capsys):
     assert run["models"][MODEL]["digest"] == f"digest of {MODEL}"
     assert run["sessions"][0]["reason"] == "all 5 turns are played"
     assert run["config"]["initial_balance"] == 50_000
+    assert run["engine"] == {
+        "version": sim_engine.__version__,
+        "protocol_version": sim_engine.PROTOCOL_VERSION,
+    }
 
 
 def test_what_agents_are_told_comes_from_the_world_and_from_their_own_notes():
@@ -353,6 +359,25 @@ def test_a_name_is_one_directory(capsys, name):
     assert f"--name {name!r} is no name of a run" in said
     assert said.count("\n") == 1
     assert list(Path().iterdir()) == []
+
+
+def test_an_engine_of_another_protocol_is_refused_before_the_run(engine, capsys, monkeypatch):
+    known = engine_client.PROTOCOL_VERSION
+    with StubOllama() as stub:
+        assert play(stub, "--agents", "1", "--turns", "1", engine=engine) == 0
+        before = Path("runs/x/run.json").read_bytes()
+        capsys.readouterr()
+        monkeypatch.setattr(engine_client, "PROTOCOL_VERSION", known + 1)
+        said = f"{engine.url} speaks protocol version {known}, this orchestrator {known + 1}: "
+        again = ["--resume", "runs/x", "--turns", "2", "--ollama-host", stub.url]
+        assert main(["run", *again]) == 2
+        assert said in capsys.readouterr().err
+        assert Path("runs/x/run.json").read_bytes() == before
+        assert play(stub, "--name", "y", engine=engine) == 2
+        assert said in capsys.readouterr().err
+        assert play(stub, "--name", "z") == 2  # an engine that has no world until then
+        assert f"speaks protocol version {known}, " in capsys.readouterr().err
+    assert [path.name for path in Path("runs").iterdir()] == ["x"]
 
 
 def test_a_world_that_exists_is_never_overwritten(engine, capsys):
