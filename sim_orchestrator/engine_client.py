@@ -48,6 +48,11 @@ class EngineError(Exception):
         """Whether the engine was there and said no, so that nothing has happened."""
         return 400 <= self.status < 500
 
+    @property
+    def overtaken(self) -> bool:
+        """Whether the world has turns that somebody else has submitted."""
+        return self.code in ("turn_sealed", "turn_out_of_order")
+
 
 class EngineClient:
     """Speaks to one engine.
@@ -165,7 +170,7 @@ class EngineClient:
         try:
             return await self._call("POST", "/turn", body)
         except EngineError as error:
-            if error.code in ("turn_sealed", "turn_out_of_order"):
+            if error.overtaken:
                 raise EngineError(
                     f"turn {turn} can not be submitted ({error}): somebody else has submitted "
                     "turns to this world; only one orchestrator can drive it",

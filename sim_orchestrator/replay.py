@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from sim_orchestrator.deciding import submission
+from sim_orchestrator.display import counted
 from sim_orchestrator.engine_client import EngineClient, EngineError
 from sim_orchestrator.minds.base import CallRecord, Decision
 from sim_orchestrator.processes import own_engine
@@ -74,9 +75,11 @@ async def _compare(
             turns += 1
             progress.advance(bar)
     if turns < played:
-        console.print(f"turn {turns + 1} differs: the transcript ends before it, of {played} turns")
+        console.print(
+            f"turn {turns + 1} differs: the transcript ends before it, of {counted(played, 'turn')}"
+        )
         return EXIT_DIFFERS
-    console.print(f"{turns} turns replayed: every turn_hash agrees", markup=False, highlight=False)
+    console.print(f"{counted(turns, 'turn')} replayed: every turn_hash agrees", highlight=False)
     return EXIT_SAME
 
 
@@ -91,8 +94,8 @@ async def _difference(engine: EngineClient, record: TurnRecord, parts: list[dict
     if answer["turn_hash"] == record.turn_hash:
         return ""
     why = (
-        f"; {record.queued} actions of it were queued at the engine by others, "
-        "and no transcript has those"
+        f"; others queued {counted(record.queued, 'action')} of it at the engine, "
+        "and no transcript has what others do"
         if record.queued
         else ""
     )

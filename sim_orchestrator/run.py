@@ -14,7 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
-from sim_orchestrator.display import Display, make_display
+from sim_orchestrator.display import Display, counted, make_display, one_line
 from sim_orchestrator.engine_client import EngineClient, EngineError
 from sim_orchestrator.interrupt import Interrupt
 from sim_orchestrator.local_model import LocalModelError
@@ -23,7 +23,7 @@ from sim_orchestrator.minds.build import build_minds
 from sim_orchestrator.observer import Observer
 from sim_orchestrator.orchestrator import play
 from sim_orchestrator.processes import ServerFailed, kill_servers, own_engine
-from sim_orchestrator.resume import catch_up, read_transcript
+from sim_orchestrator.resume import catch_up, read_transcript, resume_command
 from sim_orchestrator.rundir import (
     ENGINE_LOG,
     MODEL_LOG,
@@ -32,6 +32,7 @@ from sim_orchestrator.rundir import (
     checked_name,
     default_name,
     now,
+    time_played,
     versions,
 )
 from sim_orchestrator.settings import Settings, Values, init_body, resolve
@@ -46,10 +47,11 @@ EXIT_STOPPED = 1
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """Why a run is over, and with which exit code."""
+    """Why a run is over, with which exit code, and whether it can go on."""
 
     reason: str
     exit_code: int = EXIT_DONE
+    resumable: bool = True
 
 
 @dataclass(slots=True)
@@ -71,20 +73,21 @@ class Run:
         """Return why the run is over after a turn; ``None`` while it goes on."""
         settings, tally = self.settings, self.tally
         if turn >= settings.turns:
-            return Ending(f"all {settings.turns} turns are played")
+            all_are = f"all {settings.turns} turns are" if settings.turns > 1 else "the one turn is"
+            return Ending(f"{all_are} played")
         in_a_row = tally.in_a_row.values()
         if in_a_row and min(in_a_row) >= settings.max_failures:
-            last = tally.last_failure
             return Ending(
-                f"stopped after turn {turn}: every agent has failed {min(in_a_row)} turns in a "
-                f"row; the last failure: {last}",
+                f"stopped after turn {turn}: every agent has failed "
+                f"{counted(min(in_a_row), 'turn')} in a row; the last failure: "
+                f"{one_line(tally.last_failure)}",
                 EXIT_STOPPED,
             )
         limit = settings.max_output_tokens
         if limit is not None and tally.output_tokens >= limit:
             return Ending(
-                f"stopped after turn {turn}: {tally.output_tokens:,} output tokens are generated, "
-                f"the budget is {limit:,}"
+                f"stopped after turn {turn}: {counted(tally.output_tokens, 'output token')} "
+                f"generated, the budget is {limit:,}"
             )
         minutes = (time.monotonic() - self.started) / 60
         if settings.max_minutes is not None and minutes >= settings.max_minutes:
@@ -283,7 +286,7 @@ def _facts(
     minds = ", ".join(f"{count} × {kind}" for kind, count in kinds.items())
     named = ", ".join(sorted(models))
     return [
-        f"run {directory.path}: {len(settings.agents)} agents, to turn {settings.turns}",
+        f"run {directory.path}: {counted(len(settings.agents), 'agent')}, to turn {settings.turns}",
         f"minds {minds}{f' ({named})' if named else ''}; engine {url}",
     ]
 
@@ -300,19 +303,23 @@ async def _play_and_sum_up(
             if opened.interrupt.signal is None:
                 raise
             _uncancel()
-            ending = Ending(
-                f"stopped by {opened.interrupt.signal.name}; "
-                f"go on with: sim-orchestrator run --resume {directory.path}",
-                opened.interrupt.exit_code,
-            )
-        except (EngineError, TranscriptError) as error:
+            signal_name = opened.interrupt.signal.name
+            ending = Ending(f"stopped by {signal_name}", opened.interrupt.exit_code)
+        except EngineError as error:
+            for_good = error.overtaken or error.code == "halted"
+            ending = Ending(f"stopped: {error}", EXIT_STOPPED, resumable=not for_good)
+        except TranscriptError as error:
             ending = Ending(f"stopped: {error}", EXIT_STOPPED)
         opened.interrupt.let_finish()
         opened.display.finished()
         contracts = await _contract_counts(opened.engine)
-        seconds = time.monotonic() - opened.started
         about["sessions"][-1].update(
-            ended=now(), turn=opened.tally.turns, reason=ending.reason, exit_code=ending.exit_code
+            ended=now(),
+            seconds=round(time.monotonic() - opened.started, 1),
+            turn=opened.tally.turns,
+            reason=ending.reason,
+            exit_code=ending.exit_code,
+            resumable=ending.resumable,
         )
         about["totals"] = totals(opened.tally, contracts)
         try:
@@ -328,7 +335,10 @@ async def _play_and_sum_up(
                 tally=opened.tally,
                 contracts=contracts,
                 db_path=db_path,
-                seconds=seconds,
+                time=time_played(about["sessions"]),
+                resume=resume_command(directory.path, opened.settings, opened.tally)
+                if ending.resumable
+                else None,
             ),
         )
     return ending.exit_code

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -127,6 +129,37 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue  # an extra that is not installed
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class TimePlayed:
+    """How long a run was played.
+
+    Attributes:
+        seconds: the time of all sessions whose end is known.
+        sessions: how many there are.
+        unknown: how many of them were killed, or are being played, so that their end is not known.
+    """
+
+    seconds: float
+    sessions: int
+    unknown: int = 0
+
+
+def time_played(sessions: Sequence[Mapping[str, Any]]) -> TimePlayed:
+    """Add the sessions of ``run.json`` up; older ones have no seconds, but start and end."""
+    known = [session for session in sessions if "ended" in session]
+    seconds = sum(
+        session["seconds"]
+        if "seconds" in session
+        else _moment(session["ended"]) - _moment(session["started"])
+        for session in known
+    )
+    return TimePlayed(seconds, len(sessions), len(sessions) - len(known))
+
+
+def _moment(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
 
 
 def now() -> str:

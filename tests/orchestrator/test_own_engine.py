@@ -105,6 +105,7 @@ def test_an_engine_that_ends_again_and_again_is_given_up(capsys):
             "3 times in a row; the last line of runs/x/engine.log is: "
         ) in shown
         assert shown.count("starting it again") == 3
+        assert "go on with sim-orchestrator run --resume runs/x " in shown
         stub.behave = lambda request, number: say()
         assert main(["run", "--resume", "runs/x", "--turns", "6"]) == 0
     assert sealed() == [1, 2, 3, 4, 5, 6]
@@ -142,6 +143,7 @@ def test_an_engine_that_halts_is_left_alone(capsys):
     shown = " ".join(capsys.readouterr().out.split())
     assert shown.count("starting it again") == 1
     assert "stopped: POST /turn was refused with 503: writes are refused since" in shown
+    assert "--resume" not in shown  # it would halt again
 
 
 def test_a_log_that_was_tidied_away_is_not_missed(capsys):

@@ -78,6 +78,7 @@ def test_a_whole_run_leaves_a_world_a_transcript_and_a_summary(capsys):
     shown = capsys.readouterr().out
     assert "all 5 turns are played" in shown
     assert 'sqlite3 runs/x/sim.db "SELECT turn' in shown
+    assert "go on with\nsim-orchestrator run --resume runs/x --turns 10\n" in shown
     assert [record.turn for record in turns()] == [1, 2, 3, 4, 5]
     assert [hash_ for (hash_,) in rows("SELECT turn_hash FROM turns WHERE turn > 0")] == [
         record.turn_hash for record in turns()
@@ -154,11 +155,7 @@ def test_a_report_is_the_summary_again(capsys):
     at_the_end = capsys.readouterr().out.split("run runs/x ")[-1]
     assert main(["report", "runs/x"]) == 0
     again = capsys.readouterr().out.split("run runs/x ")[-1]
-
-    def lines(text: str) -> list[str]:
-        return [line for line in text.splitlines() if "turns, 2 agents" not in line]
-
-    assert lines(again) == lines(at_the_end)
+    assert again == at_the_end
 
 
 def test_a_failing_agent_loses_its_turn_and_nobody_else_does():
@@ -180,6 +177,7 @@ def test_a_run_stops_when_every_agent_has_failed_too_often(capsys):
     shown = capsys.readouterr().out
     assert "stopped after turn 2: every agent has failed 2 turns in a row" in shown
     assert "no GPU" in shown
+    assert "go on with\nsim-orchestrator run --resume runs/x\n" in shown
     assert about()["sessions"][0]["exit_code"] == 1
 
 
@@ -194,8 +192,13 @@ def test_a_budget_ends_the_run_cleanly_after_its_turn(capsys, flags, played, sai
     slow = say(output_tokens=300, after_seconds=0.7)
     with StubOllama(behave=lambda request, number: slow) as stub:
         assert play(stub, "--agents", "1", "--turns", "9", *flags) == 0
-    assert len(turns()) == played
-    assert said in capsys.readouterr().out
+        assert len(turns()) == played
+        shown = capsys.readouterr().out
+        assert said in shown
+        more = shown.split("go on with\n")[1].splitlines()[0].removeprefix("sim-orchestrator ")
+        stub.behave = lambda request, number: say(output_tokens=300)
+        assert main([*more.split(), "--turns", str(played + 2)]) == 0
+    assert len(turns()) == played + 2
 
 
 def test_a_suspended_agent_is_not_asked_and_works_its_debt_off():
@@ -380,6 +383,15 @@ def test_an_engine_of_another_protocol_is_refused_before_the_run(engine, capsys,
     assert [path.name for path in Path("runs").iterdir()] == ["x"]
 
 
+def test_a_run_of_one_turn_speaks_of_one(capsys):
+    with StubOllama() as stub:
+        assert play(stub, "--agents", "1", "--turns", "1") == 0
+    assert main(["replay", "runs/x"]) == 0
+    shown = capsys.readouterr().out
+    for said in ("x: 1 agent, to", "the one turn is played\n1 turn, 1 agent;", "1 turn replayed: "):
+        assert said in shown
+
+
 def test_a_world_that_exists_is_never_overwritten(engine, capsys):
     with StubOllama() as stub:
         assert play(stub, "--agents", "2", "--turns", "2", engine=engine) == 0
@@ -406,6 +418,9 @@ def test_only_one_orchestrator_can_drive_a_world(engine, capsys):
     shown = " ".join(capsys.readouterr().out.split())
     assert "turn 2 can not be submitted" in shown
     assert "only one orchestrator" in shown
+    assert "--resume" not in shown  # the world is another by now
+    assert main(["report", "runs/x"]) == 0
+    assert "--resume" not in capsys.readouterr().out
 
 
 def test_what_others_queue_is_counted_and_named_by_a_replay(engine, capsys):
@@ -421,7 +436,7 @@ def test_what_others_queue_is_counted_and_named_by_a_replay(engine, capsys):
         assert play(stub, "--agents", "2", "--turns", "2", engine=engine) == 0
     assert [record.queued for record in turns()] == [1, 0]
     assert main(["replay", "runs/x"]) == 1
-    assert "1 actions of it were queued at the engine by others" in capsys.readouterr().out
+    assert "others queued 1 action of it at the engine" in capsys.readouterr().out
 
 
 def test_a_run_that_stopped_for_failures_goes_on_when_they_are_mended():
@@ -488,7 +503,7 @@ def test_a_turn_that_is_finished_first_stands_under_the_header(capsys):
         again = ["--resume", "runs/x", "--turns", "4", "--ollama-host", stub.url, "--plain"]
         assert main(["run", *again]) == 0
     shown = capsys.readouterr().out
-    assert shown.index("run runs/x: 1 agents") < shown.index("turn 3/4: ") < shown.index("turn 4/4")
+    assert shown.index("run runs/x: 1 agent,") < shown.index("turn 3/4: ") < shown.index("turn 4/4")
 
 
 def test_impossible_counts_cost_a_turn_and_not_the_run():
