@@ -100,7 +100,7 @@ async def observe(agents: int) -> Mapping[str, Observation]:
         async with AsyncExitStack() as stack:
             files = Path(scratch)
             process = await stack.enter_async_context(
-                own_engine(files / "sim.db", files / "engine.log", key="")
+                own_engine(files / "sim.db", files / "engine.log", key="", note=print)
             )
             engine = EngineClient(process.url)
             stack.push_async_callback(engine.close)

@@ -15,6 +15,7 @@ from rich.console import Console
 from sim_engine.types.config import Config
 from sim_orchestrator import __version__
 from sim_orchestrator.engine_client import EngineError
+from sim_orchestrator.idle import refuse_idle, refuse_idle_on_resume
 from sim_orchestrator.local_model import LocalModelError
 from sim_orchestrator.minds.base import ModelsUnavailable
 from sim_orchestrator.options import OPTIONS, SettingsError
@@ -26,12 +27,14 @@ from sim_orchestrator.rundir import RunDirectory, RunError, default_name
 from sim_orchestrator.settings import (
     WORLD_ONLY,
     Values,
+    checked_world,
     defaults,
     from_environment,
     from_file,
     merge,
     of_run,
     pairs,
+    whole_config,
 )
 from sim_orchestrator.transcript import TranscriptError
 
@@ -91,14 +94,15 @@ def _command(arguments: argparse.Namespace, console: Console) -> int:
     environment = from_environment(os.environ)
     if arguments.command == "demo":
         named = {"name": default_name("demo")}
-        return asyncio.run(
-            run(merge(defaults(), DEMO, named, environment, flags), resume=None, console=console)
-        )
+        values = merge(defaults(), DEMO, named, environment, flags)
+        refuse_idle({}, environment, flags, values)
+        return asyncio.run(run(values, resume=None, console=console))
     if arguments.resume is not None:
         values = _resumed(arguments, environment, flags)
         return asyncio.run(run(values, resume=arguments.resume, console=console))
     in_file = from_file(arguments.config) if arguments.config else {}
     values = merge(defaults(), in_file, environment, flags)
+    refuse_idle(in_file, environment, flags, values)
     return asyncio.run(run(values, resume=None, console=console))
 
 
@@ -124,13 +128,24 @@ def _resumed(arguments: argparse.Namespace, environment: Values, flags: Values) 
         raise SettingsError("--resume goes on with the run's own settings: leave --config out")
     saved = of_run(RunDirectory(arguments.resume).load()["settings"])
     values = merge(saved, environment, flags)
-    for key in WORLD_ONLY:
-        if values.get(key) != saved.get(key):
+    # What is not overridden is what the engine has by default: both worlds are compared whole.
+    was: Values = {**whole_config(checked_world(saved.get("world", {})))}
+    wanted: Values = {**whole_config(checked_world(values.get("world", {})))}
+    was |= {key: saved.get(key) for key in WORLD_ONLY}
+    wanted |= {key: values.get(key) for key in WORLD_ONLY}
+    for key, value in wanted.items():
+        if value != was[key]:
             raise SettingsError(
-                f"{key} can not change when a run goes on: it is {saved.get(key)!r} in "
-                f"{arguments.resume}, not {values[key]!r}"
+                f"{key} can not change when a run goes on: it is {_shown(was[key])} in "
+                f"{arguments.resume}, not {_shown(value)}"
             )
+    values["world"] = saved.get("world", {})
+    refuse_idle_on_resume(flags, values)
     return values
+
+
+def _shown(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _number_or_text(text: str) -> int | float | str:

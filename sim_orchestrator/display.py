@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
 from rich.text import Text
 
@@ -15,6 +17,66 @@ from sim_orchestrator.minds.base import Decision
 from sim_orchestrator.transcript import TurnRecord
 
 KINDS: Final = ("mine", "stake", "burn")
+
+REASON_CHARS: Final = 160
+NAMED_AGENTS: Final = 3
+NEW_FAILURES_A_TURN: Final = 3
+_INDENT: Final = len("turn  ")
+
+
+def counted(number: int, thing: str) -> str:
+    """Write a number of things: ``1 turn``, ``2,000 turns``."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def one_line(text: str) -> str:
+    """Return what a server or a model said as it may stand in a line: short, and all visible."""
+    words = " ".join(text.split())
+    shown = "".join(
+        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in words
+    )
+    return shown if len(shown) <= REASON_CHARS else f"{shown[: REASON_CHARS - 1]}…"
+
+
+def names(agent_ids: Sequence[str]) -> str:
+    """Name a few agents, and say how many more there are."""
+    more = len(agent_ids) - NAMED_AGENTS
+    if more <= 1:
+        return ", ".join(agent_ids)
+    return f"{', '.join(agent_ids[:NAMED_AGENTS])} and {more:,} more"
+
+
+def kind_of(reason: str) -> str:
+    """Return what reasons have in common that differ in numbers alone."""
+    return re.sub(r"\d+", "0", one_line(reason))
+
+
+class FailureNotes:
+    """Says why agents failed, once for each kind of reason: a host that is away fails for all."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+        self._of_turn: dict[str, tuple[str, list[str]]] = {}
+
+    def add(self, agent_id: str, decision: Decision) -> None:
+        """Take a decision of the turn in hand down."""
+        if decision.failure is None:
+            return
+        kind = kind_of(decision.failure)
+        if kind not in self._seen:
+            _, agent_ids = self._of_turn.setdefault(kind, (one_line(decision.failure), []))
+            agent_ids.append(agent_id)
+
+    def lines(self) -> list[str]:
+        """Return what is new in the turn that is over, in a few lines."""
+        new = list(self._of_turn.values())
+        self._seen.update(self._of_turn)
+        self._of_turn.clear()
+        shown = [f"{names(agent_ids)}: {reason}" for reason, agent_ids in new]
+        more = len(new) - NEW_FAILURES_A_TURN
+        if more > 1:
+            shown[NEW_FAILURES_A_TURN:] = [f"… {more} more reasons: the summary has them"]
+        return shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +164,7 @@ class PlainDisplay:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._turns = 0
+        self._failures = FailureNotes()
 
     def started(self, facts: Sequence[str], *, turns: int, agents: int, done: int) -> None:
         """Print the facts."""
@@ -113,7 +176,8 @@ class PlainDisplay:
         """Say nothing: the line comes when the turn is sealed."""
 
     def decided(self, agent_id: str, decision: Decision) -> None:
-        """Say nothing: the line counts the failures."""
+        """Say nothing yet: a failure is told below the turn's line."""
+        self._failures.add(agent_id, decision)
 
     def turn_sealed(self, record: TurnRecord, *, failures: int, seconds: float) -> None:
         """Print the turn's line."""
@@ -126,12 +190,18 @@ class PlainDisplay:
             f"turn {record.turn}/{self._turns}: {blocks or 'no block'}; "
             f"{sum(record.applied.values())} applied, {sum(record.rejected.values())} rejected; "
             f"{record.output_tokens} tokens, fees {record.fees}; "
-            f"supply {record.supply['circulating']}; {failures} failures; {seconds:.1f} s"
+            f"supply {record.supply['circulating']}; {counted(failures, 'failure')}; "
+            f"{seconds:.1f} s"
         )
+        for line in self._failures.lines():
+            self._print(" " * _INDENT + line, style="dim")
 
     def note(self, text: str) -> None:
         """Print a line, however long."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._print(text)
+
+    def _print(self, text: str, *, style: str | None = None) -> None:
+        self._console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
         self._console.file.flush()
 
     def finished(self) -> None:
@@ -159,6 +229,7 @@ class RichDisplay:
         self._bar = self._progress.add_task("", total=None, answers="", rate="", turns=0)
         self._turns = 0
         self._answered = 0
+        self._failures = FailureNotes()
         self._began = time.monotonic()
 
     def started(self, facts: Sequence[str], *, turns: int, agents: int, done: int) -> None:
@@ -187,6 +258,7 @@ class RichDisplay:
     def decided(self, agent_id: str, decision: Decision) -> None:
         """Move the bar by one agent."""
         self._answered += 1
+        self._failures.add(agent_id, decision)
         self._tokens += sum(call.output_tokens for call in decision.calls)
         seconds = max(time.monotonic() - self._began, 0.001)
         self._progress.update(
@@ -197,9 +269,11 @@ class RichDisplay:
         )
 
     def turn_sealed(self, record: TurnRecord, *, failures: int, seconds: float) -> None:
-        """Print the turn's line above the bar."""
+        """Print the turn's line above the bar, and why agents failed below it."""
         line = self._layout.line(record, failures=failures, seconds=seconds)
         self._progress.console.print(line, no_wrap=True, overflow="ellipsis")
+        for reason in self._failures.lines():
+            self._progress.console.print(Padding(Text(reason, style="dim"), (0, 0, 0, _INDENT)))
 
     def note(self, text: str) -> None:
         """Print a remark above the bar."""

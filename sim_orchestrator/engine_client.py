@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import httpx
@@ -18,6 +18,9 @@ import orjson
 from sim_orchestrator.transport import AnswerTooLarge, StreamTransport, without_credentials
 
 Json = dict[str, Any]
+
+PROTOCOL_VERSION: Final = 1
+"""The version of the rules and of the HTTP contract that this orchestrator knows."""
 
 MAX_ANSWER_BYTES: Final = 2**30
 """The state of a million agents fits; anything larger is no answer of an engine."""
@@ -45,6 +48,11 @@ class EngineError(Exception):
         """Whether the engine was there and said no, so that nothing has happened."""
         return 400 <= self.status < 500
 
+    @property
+    def overtaken(self) -> bool:
+        """Whether the world has turns that somebody else has submitted."""
+        return self.code in ("turn_sealed", "turn_out_of_order")
+
 
 class EngineClient:
     """Speaks to one engine.
@@ -54,16 +62,28 @@ class EngineClient:
             but not shown.
         key: the operator key; empty for an open engine. It is sent and never written anywhere.
         patience_seconds: how long to wait for an engine that is away before giving up.
+        advice: what to do about an engine that is away, for the error's text.
+        lost: asked while the engine is away: why it will not return, or nothing while it may.
 
     Raises:
         EngineError: the address or the key is none.
     """
 
-    def __init__(self, url: str, *, key: str = "", patience_seconds: float = 60.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        key: str = "",
+        patience_seconds: float = 60.0,
+        advice: str = "start one with `sim-engine serve`, or name another with ENGINE_URL",
+        lost: Callable[[], str] = str,
+    ) -> None:
         if "://" not in url:
             url = f"http://{url}"
         self.url = without_credentials(url.rstrip("/"))
         self.patience_seconds = patience_seconds
+        self._advice = advice
+        self._lost = lost
         _check_address(url, self.url)
         headers = {"Content-Type": "application/json"}
         if key:
@@ -90,8 +110,20 @@ class EngineClient:
         return await self._call("POST", "/init", orjson.dumps(body))
 
     async def config(self) -> dict[str, int]:
-        """Return every key of the world's config; the seed is left out."""
+        """Return every key of the world's config and the protocol version; the seed is left out.
+
+        Raises:
+            EngineError: the engine speaks another version of the protocol.
+        """
         config = await self._call("GET", "/config")
+        spoken = config.get("protocol_version", "?")
+        if spoken != PROTOCOL_VERSION:
+            raise EngineError(
+                f"the engine at {self.url} speaks protocol version {spoken}, this orchestrator "
+                f"{PROTOCOL_VERSION}: install the same release of sim-economy for both",
+                code="protocol_version",
+                status=httpx.codes.CONFLICT,
+            )
         config.pop("seed", None)
         return config
 
@@ -138,7 +170,7 @@ class EngineClient:
         try:
             return await self._call("POST", "/turn", body)
         except EngineError as error:
-            if error.code in ("turn_sealed", "turn_out_of_order"):
+            if error.overtaken:
                 raise EngineError(
                     f"turn {turn} can not be submitted ({error}): somebody else has submitted "
                     "turns to this world; only one orchestrator can drive it",
@@ -169,16 +201,15 @@ class EngineClient:
             except AnswerTooLarge as error:
                 raise EngineError(f"{method} {self.url}{path}: {error}") from None
             except httpx.TransportError as error:
-                trouble = EngineError(
-                    f"no engine at {self.url} ({error}): start one with `sim-engine serve`, "
-                    "or name another with ENGINE_URL"
-                )
+                trouble = EngineError(f"no engine at {self.url} ({error}): {self._advice}")
             else:
                 if response.status_code < 300:
                     return self._json(response)
                 trouble = self._problem(method, path, response)
                 if response.status_code not in _AWAY or trouble.code == "halted":
                     raise trouble
+            if lost := self._lost():
+                raise EngineError(lost)
             patience = self.patience_seconds if patience_seconds is None else patience_seconds
             if time.monotonic() - began >= patience:
                 raise trouble

@@ -13,6 +13,17 @@ from sim_orchestrator.orchestrator import AGENT_IDS, MODEL, TURNS
 
 MIND_KINDS: Final = ("ollama", "local", "scripted", "recorded")
 
+PREFIX: Final = "SIM_"
+ENGINE_VARIABLES: Final = (
+    "SIM_OPERATOR_KEY",
+    "SIM_ALLOW_OPEN",
+    "SIM_MAX_BODY_BYTES",
+    "SIM_BODY_SECONDS",
+    "SIM_RATE_LIMIT",
+    "SIM_LOG_LEVEL",
+)
+"""What an engine reads, in the same environment."""
+
 
 class SettingsError(Exception):
     """A setting is wrong. The text names it and says what would be right."""
@@ -50,7 +61,7 @@ class Option:
     @property
     def variable(self) -> str:
         """The environment's name for it."""
-        return "SIM_" + self.name.upper()
+        return PREFIX + self.name.upper()
 
     def from_text(self, text: str, place: str) -> Any:
         """Read a value from a flag or an environment variable.  Raises SettingsError."""

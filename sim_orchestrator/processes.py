@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +20,16 @@ from sim_orchestrator.engine_client import EngineClient, EngineError
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 15.0
 
+RESTARTS_MAX: Final = 3
+"""How often in a row an engine of our own is started again before the run gives up on it."""
+
+CALM_SECONDS: Final = 60.0
+"""An engine that has run for so long has recovered: its next end is the first in a row again."""
+
+LOOK_SECONDS: Final = 0.1
+"""How often an engine of our own is looked after."""
+
+_LOG_TAIL_BYTES: Final = 4_096
 _PR_SET_PDEATHSIG: Final = 1
 
 _RUNNING: Final[list[subprocess.Popen[bytes]]] = []
@@ -46,6 +56,8 @@ class EngineProcess:
         self._log_path = log_path
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
+        self.lost = ""
+        """Why it ended and is not started again; empty while it runs or may return."""
 
     @property
     def url(self) -> str:
@@ -57,8 +69,34 @@ class EngineProcess:
         """Its process id."""
         return self._process.pid if self._process else 0
 
+    def client(self, *, key: str, patience_seconds: float = 60.0) -> EngineClient:
+        """Return a client of it, which does not wait for an engine that is lost."""
+        return EngineClient(
+            self.url,
+            key=key,
+            patience_seconds=patience_seconds,
+            advice=f"it is the run's own; its log is {self._log_path}",
+            lost=lambda: self.lost,
+        )
+
+    def ending(self) -> str:
+        """Say how it ended, if it did."""
+        code = self._process.poll() if self._process else None
+        if code is None:
+            return ""
+        return f"ended with exit status {code}" if code >= 0 else f"was ended by {_signal(-code)}"
+
+    def last_words(self) -> str:
+        """Say what it wrote last, if it wrote anything."""
+        line = _last_line(self._log_path)
+        return f"; the last line of {self._log_path} is: {line}" if line else ""
+
     async def start(self, *, key: str = "") -> None:
-        """Start it and wait until it answers.  Raises ServerFailed."""
+        """Start it, or start it again once it has ended, and wait until it answers.
+
+        Raises ServerFailed.
+        """
+        self.stop()
         self.port = self.port or _free_port()
         self._process = start_server(
             [sys.executable, "-m", "sim_engine", "serve"],
@@ -82,9 +120,14 @@ class EngineProcess:
                 await client.health()
                 return
             except EngineError as error:
-                if self._process.poll() is not None or time.monotonic() > ends_at:
+                if self._process.poll() is not None:
                     raise ServerFailed(
                         f"the engine did not start: {_last_line(self._log_path) or error}"
+                    ) from None
+                if time.monotonic() > ends_at:
+                    raise ServerFailed(
+                        f"the engine did not answer within {START_SECONDS:.0f} seconds; "
+                        f"its log is {self._log_path}"
                     ) from None
             await asyncio.sleep(0.03)
 
@@ -96,14 +139,68 @@ class EngineProcess:
 
 
 @contextlib.asynccontextmanager
-async def own_engine(db_path: Path, log_path: Path, *, key: str) -> AsyncIterator[EngineProcess]:
-    """Run an engine for as long as the context lasts.  Raises ServerFailed."""
+async def own_engine(
+    db_path: Path, log_path: Path, *, key: str, note: Callable[[str], None]
+) -> AsyncIterator[EngineProcess]:
+    """Run an engine for as long as the context lasts; one that ends is started again.
+
+    Args:
+        db_path: the file of the world.
+        log_path: where its output goes.
+        key: the operator key.
+        note: told when the engine has ended and is started again.
+
+    Raises:
+        ServerFailed: it did not start.
+    """
     engine = EngineProcess(db_path, log_path)
     await engine.start(key=key)
+    keeper = asyncio.create_task(_keep_running(engine, key, note))
     try:
         yield engine
     finally:
+        keeper.cancel()
+        await asyncio.wait([keeper])
         engine.stop()
+
+
+async def _keep_running(engine: EngineProcess, key: str, note: Callable[[str], None]) -> None:
+    """Start an engine again whenever it has ended, on its file and port.
+
+    Its file holds every turn that was answered, and a turn that was not is submitted again under
+    its number. An engine that halts goes on to answer, and is left alone. One that will not start
+    any more, or ends again and again, is given up.
+    """
+    restarts, started = 0, time.monotonic()
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        ending = engine.ending()
+        if not ending:
+            continue
+        if time.monotonic() - started >= CALM_SECONDS:
+            restarts = 0
+        if restarts == RESTARTS_MAX:
+            engine.lost = (
+                f"the run's own engine {ending}, after it had been started again {restarts} times "
+                f"in a row{engine.last_words()}"
+            )
+            return
+        restarts += 1
+        note(
+            f"the run's own engine {ending}: starting it again, {restarts} of {RESTARTS_MAX}"
+            f"{engine.last_words()}"
+        )
+        try:
+            await engine.start(key=key)
+        except ServerFailed as error:
+            engine.lost = f"the run's own engine {ending}, and it did not come back: {error}"
+            return
+        except OSError as error:
+            engine.lost = (
+                f"the run's own engine {ending}, and could not be started again: {error.strerror}"
+            )
+            return
+        started = time.monotonic()
 
 
 def start_server(
@@ -158,5 +255,15 @@ def _free_port() -> int:
 
 
 def _last_line(path: Path) -> str:
-    lines = path.read_text(errors="replace").strip().splitlines()
+    try:
+        with path.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
+            lines = log.read().decode(errors="replace").strip().splitlines()
+    except FileNotFoundError:
+        return ""  # somebody has tidied it away
     return lines[-1] if lines else ""
+
+
+def _signal(number: int) -> str:
+    known = {each.value: each.name for each in signal.Signals}
+    return known.get(number, f"signal {number}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from sim_orchestrator.deciding import submission
+from sim_orchestrator.display import counted
 from sim_orchestrator.engine_client import EngineClient, EngineError
 from sim_orchestrator.minds.base import CallRecord, Decision
 from sim_orchestrator.processes import own_engine
@@ -41,8 +43,9 @@ async def replay(run_dir: Path, console: Console) -> int:
     key = os.environ.get("SIM_OPERATOR_KEY", "")
     with tempfile.TemporaryDirectory(prefix="sim-replay-") as scratch:
         db_path, log_path = Path(scratch) / "sim.db", Path(scratch) / "engine.log"
-        async with own_engine(db_path, log_path, key=key) as process:
-            engine = EngineClient(process.url, key=key)
+        note = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+        async with own_engine(db_path, log_path, key=key, note=note) as process:
+            engine = process.client(key=key)
             try:
                 world = await engine.init(body)
                 if world["genesis_hash"] != about["genesis_hash"]:
@@ -80,9 +83,11 @@ async def _compare(
             turns += 1
             progress.advance(bar)
     if turns < played:
-        console.print(f"turn {turns + 1} differs: the transcript ends before it, of {played} turns")
+        console.print(
+            f"turn {turns + 1} differs: the transcript ends before it, of {counted(played, 'turn')}"
+        )
         return EXIT_DIFFERS
-    console.print(f"{turns} turns replayed: every turn_hash agrees", markup=False, highlight=False)
+    console.print(f"{counted(turns, 'turn')} replayed: every turn_hash agrees", highlight=False)
     return EXIT_SAME
 
 
@@ -97,8 +102,8 @@ async def _difference(engine: EngineClient, record: TurnRecord, parts: list[dict
     if answer["turn_hash"] == record.turn_hash:
         return ""
     why = (
-        f"; {record.queued} actions of it were queued at the engine by others, "
-        "and no transcript has those"
+        f"; others queued {counted(record.queued, 'action')} of it at the engine, "
+        "and no transcript has what others do"
         if record.queued
         else ""
     )

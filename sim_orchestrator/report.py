@@ -6,7 +6,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sim_orchestrator.rundir import RunDirectory, RunError
+from sim_orchestrator.resume import resume_command
+from sim_orchestrator.rundir import RunDirectory, RunError, time_played
 from sim_orchestrator.settings import of_run, resolve
 from sim_orchestrator.summary import Summary, print_summary
 from sim_orchestrator.tally import Tally
@@ -40,5 +41,9 @@ def report(run_dir: Path, console: Console) -> None:
             if counted is not None and up_to_date
             else None,
             db_path=directory.db if directory.db.exists() else None,
+            time=time_played(about["sessions"]),
+            resume=resume_command(directory.path, settings, tally)
+            if last.get("resumable", True)
+            else None,
         ),
     )

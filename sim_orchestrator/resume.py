@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sim_orchestrator.engine_client import EngineError
@@ -12,6 +14,19 @@ from sim_orchestrator.transcript import TurnRecord
 
 if TYPE_CHECKING:
     from sim_orchestrator.run import Run
+    from sim_orchestrator.settings import Settings
+    from sim_orchestrator.tally import Tally
+
+
+def resume_command(path: Path, settings: Settings, tally: Tally) -> str:
+    """Return the command that goes on with a run: what is used up is as much again."""
+    words = ["sim-orchestrator", "run", "--resume", str(path)]
+    if tally.turns >= settings.turns:
+        words += ["--turns", str(tally.turns + settings.turns)]
+    limit = settings.max_output_tokens
+    if limit is not None and tally.output_tokens >= limit:
+        words += ["--max-output-tokens", str(tally.output_tokens + limit)]
+    return shlex.join(words)
 
 
 async def catch_up(run: Run, *, resumed: bool) -> None:

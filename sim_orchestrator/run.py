@@ -14,22 +14,25 @@ from typing import Any
 
 from rich.console import Console
 
-from sim_orchestrator.display import Display, make_display
+from sim_orchestrator.display import Display, counted, make_display, one_line
 from sim_orchestrator.engine_client import EngineClient, EngineError
 from sim_orchestrator.interrupt import Interrupt
-from sim_orchestrator.minds.base import Decision, Mind
+from sim_orchestrator.local_model import LocalModelError
+from sim_orchestrator.minds.base import Decision, Mind, ModelsUnavailable
 from sim_orchestrator.minds.build import build_minds
 from sim_orchestrator.observer import Observer
 from sim_orchestrator.orchestrator import play
-from sim_orchestrator.processes import kill_servers, own_engine
-from sim_orchestrator.resume import catch_up, read_transcript
+from sim_orchestrator.processes import ServerFailed, kill_servers, own_engine
+from sim_orchestrator.resume import catch_up, read_transcript, resume_command
 from sim_orchestrator.rundir import (
     ENGINE_LOG,
     MODEL_LOG,
     RunDirectory,
     RunError,
+    checked_name,
     default_name,
     now,
+    time_played,
     versions,
 )
 from sim_orchestrator.settings import Settings, Values, init_body, resolve
@@ -44,10 +47,11 @@ EXIT_STOPPED = 1
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """Why a run is over, and with which exit code."""
+    """Why a run is over, with which exit code, and whether it can go on."""
 
     reason: str
     exit_code: int = EXIT_DONE
+    resumable: bool = True
 
 
 @dataclass(slots=True)
@@ -69,20 +73,21 @@ class Run:
         """Return why the run is over after a turn; ``None`` while it goes on."""
         settings, tally = self.settings, self.tally
         if turn >= settings.turns:
-            return Ending(f"all {settings.turns} turns are played")
+            all_are = f"all {settings.turns} turns are" if settings.turns > 1 else "the one turn is"
+            return Ending(f"{all_are} played")
         in_a_row = tally.in_a_row.values()
         if in_a_row and min(in_a_row) >= settings.max_failures:
-            last = tally.last_failure
             return Ending(
-                f"stopped after turn {turn}: every agent has failed {min(in_a_row)} turns in a "
-                f"row; the last failure: {last}",
+                f"stopped after turn {turn}: every agent has failed "
+                f"{counted(min(in_a_row), 'turn')} in a row; the last failure: "
+                f"{one_line(tally.last_failure)}",
                 EXIT_STOPPED,
             )
         limit = settings.max_output_tokens
         if limit is not None and tally.output_tokens >= limit:
             return Ending(
-                f"stopped after turn {turn}: {tally.output_tokens:,} output tokens are generated, "
-                f"the budget is {limit:,}"
+                f"stopped after turn {turn}: {counted(tally.output_tokens, 'output token')} "
+                f"generated, the budget is {limit:,}"
             )
         minutes = (time.monotonic() - self.started) / 60
         if settings.max_minutes is not None and minutes >= settings.max_minutes:
@@ -123,10 +128,12 @@ async def run(values: Values, *, resume: Path | None, console: Console) -> int:
     values = {**values, "seed": values["seed"] or secrets.token_hex(16)}
     settings = resolve(values)
     directory = RunDirectory(
-        resume or Path(settings.run_dir) / (settings.name or default_name(settings.minds))
+        resume
+        or Path(settings.run_dir) / checked_name(settings.name or default_name(settings.minds))
     )
     if resume is None:
         directory.create()
+    said = ""
     try:
         async with AsyncExitStack() as stack:
             opened = await _open(values, settings, directory, resume is not None, console, stack)
@@ -135,8 +142,11 @@ async def run(values: Values, *, resume: Path | None, console: Console) -> int:
         if error.refused and resume is None:
             directory.discard()  # there is no world of this run, so there is nothing to go on with
         raise
+    except (LocalModelError, ModelsUnavailable, ServerFailed) as error:
+        said = str(error)
+        raise
     finally:
-        directory.leave()  # what could not begin leaves no empty directory behind
+        directory.leave(said)  # what could not begin leaves nothing behind
 
 
 async def _open(
@@ -148,8 +158,11 @@ async def _open(
     stack: AsyncExitStack,
 ) -> tuple[Run, dict[str, Any]]:
     """Open all that a run needs, in the order in which it can fail; minds first."""
+    display = make_display(console, plain=settings.plain)
     minds = await build_minds(settings, settings.seed or "", directory.path / MODEL_LOG, stack)
-    engine = await _connect(settings, directory, stack)
+    engine = await _connect(settings, directory, display, stack)
+    version = (await engine.health()).get("version")
+    await _check_protocol(engine)
     about: dict[str, Any] = {"name": directory.path.name, "sessions": []}
     if resumed:
         about = directory.load()
@@ -163,7 +176,7 @@ async def _open(
         directory.save(about)  # before the world is made: its seed must not be lost
     await _make_world(engine, settings, about)
     config = about["config"]
-    display = make_display(console, plain=settings.plain)
+    about["engine"] = {"version": version, "protocol_version": config["protocol_version"]}
     personas = {agent.agent_id: agent.persona for agent in settings.agents}
     opened = Run(
         settings=settings,
@@ -206,18 +219,31 @@ def _without_secrets(values: Values) -> Values:
 
 
 async def _connect(
-    settings: Settings, directory: RunDirectory, stack: AsyncExitStack
+    settings: Settings, directory: RunDirectory, display: Display, stack: AsyncExitStack
 ) -> EngineClient:
-    """Reach the engine, or start one.  Raises EngineError, ServerFailed."""
-    key = os.environ.get("SIM_OPERATOR_KEY", "")
-    url = settings.engine_url
+    """Make a client of the engine, or of one that is started.  Raises EngineError, ServerFailed."""
+    key, patience = os.environ.get("SIM_OPERATOR_KEY", ""), settings.patience
     if settings.own_engine:
         log = directory.path / ENGINE_LOG
-        url = (await stack.enter_async_context(own_engine(directory.db, log, key=key))).url
-    engine = EngineClient(url, key=key, patience_seconds=settings.patience)
+        running = own_engine(directory.db, log, key=key, note=display.note)
+        process = await stack.enter_async_context(running)
+        engine = process.client(key=key, patience_seconds=patience)
+    else:
+        engine = EngineClient(settings.engine_url, key=key, patience_seconds=patience)
     stack.push_async_callback(engine.close)
-    await engine.health()
     return engine
+
+
+async def _check_protocol(engine: EngineClient) -> None:
+    """Refuse an engine of another protocol; without a world, an engine does not say which it has.
+
+    Raises EngineError.
+    """
+    try:
+        await engine.config()
+    except EngineError as error:
+        if error.code != "no_world":
+            raise
 
 
 async def _make_world(engine: EngineClient, settings: Settings, about: dict[str, Any]) -> None:
@@ -262,7 +288,7 @@ def _facts(
     minds = ", ".join(f"{count} × {kind}" for kind, count in kinds.items())
     named = ", ".join(sorted(models))
     return [
-        f"run {directory.path}: {len(settings.agents)} agents, to turn {settings.turns}",
+        f"run {directory.path}: {counted(len(settings.agents), 'agent')}, to turn {settings.turns}",
         f"minds {minds}{f' ({named})' if named else ''}; engine {url}",
     ]
 
@@ -279,19 +305,23 @@ async def _play_and_sum_up(
             if opened.interrupt.signal is None:
                 raise
             _uncancel()
-            ending = Ending(
-                f"stopped by {opened.interrupt.signal.name}; "
-                f"go on with: sim-orchestrator run --resume {directory.path}",
-                opened.interrupt.exit_code,
-            )
-        except (EngineError, TranscriptError) as error:
+            signal_name = opened.interrupt.signal.name
+            ending = Ending(f"stopped by {signal_name}", opened.interrupt.exit_code)
+        except EngineError as error:
+            for_good = error.overtaken or error.code == "halted"
+            ending = Ending(f"stopped: {error}", EXIT_STOPPED, resumable=not for_good)
+        except TranscriptError as error:
             ending = Ending(f"stopped: {error}", EXIT_STOPPED)
         opened.interrupt.let_finish()
         opened.display.finished()
         contracts = await _contract_counts(opened.engine)
-        seconds = time.monotonic() - opened.started
         about["sessions"][-1].update(
-            ended=now(), turn=opened.tally.turns, reason=ending.reason, exit_code=ending.exit_code
+            ended=now(),
+            seconds=round(time.monotonic() - opened.started, 1),
+            turn=opened.tally.turns,
+            reason=ending.reason,
+            exit_code=ending.exit_code,
+            resumable=ending.resumable,
         )
         about["totals"] = totals(opened.tally, contracts)
         try:
@@ -307,7 +337,10 @@ async def _play_and_sum_up(
                 tally=opened.tally,
                 contracts=contracts,
                 db_path=db_path,
-                seconds=seconds,
+                time=time_played(about["sessions"]),
+                resume=resume_command(directory.path, opened.settings, opened.tally)
+                if ending.resumable
+                else None,
             ),
         )
     return ending.exit_code

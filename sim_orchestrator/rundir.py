@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +20,9 @@ DB_FILE: Final = "sim.db"
 ENGINE_LOG: Final = "engine.log"
 MODEL_LOG: Final = "model.log"
 
+_LOG_IS: Final = "its log is"
+"""The words by which an error sends its reader to a server's log."""
+
 _PACKAGES: Final = ("sim-economy", "ollama", "httpx", "xllamacpp")
 
 
@@ -30,6 +35,7 @@ class RunDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._made = False
 
     @property
     def transcript(self) -> Path:
@@ -47,6 +53,7 @@ class RunDirectory:
         Raises RunError when it holds a run already, or one that is just being started.
         """
         try:
+            self._made = not self.path.exists()
             self.path.mkdir(parents=True, exist_ok=True)
             if self.transcript.exists():
                 raise FileExistsError
@@ -65,12 +72,22 @@ class RunDirectory:
         if self.transcript.exists() and not self.transcript.stat().st_size:
             self.transcript.unlink()
 
-    def leave(self) -> None:
-        """Remove a directory in which nothing was written but that it was taken."""
+    def leave(self, said: str = "") -> None:
+        """Remove what was made for a run that never began.
+
+        Args:
+            said: why it did not; where this tells of a log, the logs stay.
+        """
         run_file = self.path / RUN_FILE
         with contextlib.suppress(OSError):
-            if not run_file.stat().st_size:
+            if run_file.exists():
+                if run_file.stat().st_size:
+                    return
                 run_file.unlink()
+            if self._made and _LOG_IS not in said:
+                logs = (self.path / ENGINE_LOG, self.path / MODEL_LOG)
+                for path in (*logs, *self.path.glob(f"{DB_FILE}*")):
+                    path.unlink(missing_ok=True)
             self.path.rmdir()
 
     def load(self) -> dict[str, Any]:
@@ -114,9 +131,50 @@ def versions() -> dict[str, str]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class TimePlayed:
+    """How long a run was played.
+
+    Attributes:
+        seconds: the time of all sessions whose end is known.
+        sessions: how many there are.
+        unknown: how many of them were killed, or are being played, so that their end is not known.
+    """
+
+    seconds: float
+    sessions: int
+    unknown: int = 0
+
+
+def time_played(sessions: Sequence[Mapping[str, Any]]) -> TimePlayed:
+    """Add the sessions of ``run.json`` up; older ones have no seconds, but start and end."""
+    known = [session for session in sessions if "ended" in session]
+    seconds = sum(
+        session["seconds"]
+        if "seconds" in session
+        else _moment(session["ended"]) - _moment(session["started"])
+        for session in known
+    )
+    return TimePlayed(seconds, len(sessions), len(sessions) - len(known))
+
+
+def _moment(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
 def now() -> str:
     """Return the time of day in UTC, for people."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def checked_name(name: str) -> str:
+    """Return the name of a new run's directory if it can be one.  Raises RunError."""
+    if name in (".", "..") or "/" in name or not name.isprintable():
+        raise RunError(
+            f"--name {name!r} is no name of a run: it is one directory, made in --run-dir, "
+            "and has no slash"
+        )
+    return name
 
 
 def default_name(minds: str) -> str:

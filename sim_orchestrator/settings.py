@@ -19,15 +19,23 @@ from sim_engine.types.requests import INIT_ADAPTER
 from sim_orchestrator.context import least_tokens
 from sim_orchestrator.minds.personas import persona
 from sim_orchestrator.minds.scripted import ARCHETYPES
-from sim_orchestrator.options import BY_NAME, OPTIONS, Option, SettingsError
+from sim_orchestrator.options import (
+    BY_NAME,
+    ENGINE_VARIABLES,
+    OPTIONS,
+    PREFIX,
+    Option,
+    SettingsError,
+)
 from sim_orchestrator.orchestrator import WORLD_CONFIG
 
 Values = dict[str, Any]
 """Option names with their values, as one of the four places gives them."""
 
 
-WORLD_ONLY: Final = frozenset({"agents", "seed", "world", "own_engine", "report_durations"})
-"""What a world and its sealed turns are made of: a resumed run can not change it."""
+WORLD_ONLY: Final = ("agents", "seed", "own_engine", "report_durations")
+"""What a world is made of besides its config, and its sealed turns: a resumed run can not change
+it."""
 
 _AGENT_KEYS: Final = {
     "id": str,
@@ -135,8 +143,12 @@ def from_file(path: Path) -> Values:
 
 
 def from_environment(environment: Mapping[str, str]) -> Values:
-    """Read the environment.  Raises SettingsError."""
+    """Read the environment.  Raises SettingsError, also for a variable that nothing reads."""
     values: Values = {}
+    known = [*(option.variable for option in OPTIONS), *ENGINE_VARIABLES]
+    for variable in sorted(environment):
+        if variable.startswith(PREFIX) and variable not in known and environment[variable]:
+            raise SettingsError(_unknown_variable(variable, known))
     for option in OPTIONS:
         for variable in (option.also, option.variable):
             if variable and environment.get(variable):
@@ -145,7 +157,10 @@ def from_environment(environment: Mapping[str, str]) -> Values:
 
 
 def pairs(texts: Sequence[str], flag: str, convert: Callable[[str], Any]) -> Values:
-    """Read the ``key=value`` of a flag that can be repeated.  Raises SettingsError."""
+    """Read the ``key=value`` of a flag that can be repeated.  Raises SettingsError.
+
+    ``convert`` raises ValueError for what is no whole number where one is needed.
+    """
     found: Values = {}
     for text in texts:
         key, equals, value = text.partition("=")
@@ -154,7 +169,7 @@ def pairs(texts: Sequence[str], flag: str, convert: Callable[[str], Any]) -> Val
         try:
             found[key.strip()] = convert(value.strip())
         except ValueError:
-            raise SettingsError(f"{flag} {text!r}: {value!r} is no number") from None
+            raise SettingsError(f"{flag} {text!r}: {value!r} is no whole number") from None
     return found
 
 
@@ -172,8 +187,8 @@ def merge(*layers: Values) -> Values:
 
 def resolve(values: Values) -> Settings:
     """Check merged values and work out what each agent gets.  Raises SettingsError."""
-    ids = _roster(values["agents"])
-    world = _world(values.get("world", {}))
+    ids = roster(values["agents"])
+    world = checked_world(values.get("world", {}))
     own = {entry["id"]: entry for entry in values.get("agent", ())}
     for agent_id in own:
         if agent_id not in ids:
@@ -232,7 +247,8 @@ def _check_options(options: Values) -> None:
             raise SettingsError(f"the option {key} is {value!r}: {error}") from None
 
 
-def _roster(text: str) -> list[str]:
+def roster(text: str) -> list[str]:
+    """Return the ids that the option ``agents`` stands for.  Raises SettingsError."""
     text = text.strip()
     if re.fullmatch(r"-?[0-9]{1,20}", text):
         count = int(text)
@@ -242,7 +258,8 @@ def _roster(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _world(overrides: Mapping[str, Any]) -> dict[str, int]:
+def checked_world(overrides: Mapping[str, Any]) -> dict[str, int]:
+    """Return what overrides a world's config, if it can.  Raises SettingsError."""
     known = [field.name for field in fields(Config)]
     for key in overrides:
         if key not in known:
@@ -252,9 +269,22 @@ def _world(overrides: Mapping[str, Any]) -> dict[str, int]:
     except ValidationError as error:
         first = error.errors()[0]
         raise SettingsError(
-            f"world config {first['loc'][-1]} is {first['input']!r}: {first['msg']}"
+            f"the world's {first['loc'][-1]} is {_written(first['input'])}: it {_must(first)}"
         ) from None
     return dict(overrides)
+
+
+def _written(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def _must(error: Mapping[str, Any]) -> str:
+    """Say what a number that the engine would refuse must be."""
+    if error["type"] == "greater_than_equal":
+        return f"must be at least {error['ctx']['ge']}"
+    if error["type"] == "less_than_equal":
+        return f"must be at most {error['ctx']['le']}"
+    return "must be a whole number"
 
 
 def _check_init(agents: Sequence[AgentSettings], world: Mapping[str, int], values: Values) -> None:
@@ -264,13 +294,29 @@ def _check_init(agents: Sequence[AgentSettings], world: Mapping[str, int], value
         INIT_ADAPTER.validate_python(body)
     except ValidationError as error:
         first = max(error.errors(), key=lambda each: len(each["loc"]))  # the most exact one
-        raise SettingsError(
-            f"the engine would refuse {first['input']!r} in the roster: {first['msg']}"
-        ) from None
+        raise SettingsError(_refused(first, body)) from None
     ids = [agent.agent_id for agent in agents]
     if len(set(ids)) < len(ids):
         twice = next(name for name in ids if ids.count(name) > 1)
         raise SettingsError(f"agent {twice!r} is named twice")
+
+
+def _refused(error: Mapping[str, Any], body: Mapping[str, Any]) -> str:
+    """Say which seed, id or balance the engine would refuse, and what it would take."""
+    place, *where = error["loc"]
+    if place == "seed":
+        many = f"{len(body['seed']):,}"
+        return f"the seed has {many} characters: it must have 1 to 1,000, which UTF-8 can hold"
+    if not where:
+        return f"there are {len(body['agents']):,} agents: there must be from 1 to 1,000,000"
+    entry = body["agents"][where[0]]
+    agent_id, balance = (entry, None) if isinstance(entry, str) else entry.values()
+    if where[-1] == "balance":
+        return f"the balance of agent {agent_id} is {balance}: it {_must(error)}"
+    return (
+        f"{agent_id!r} is no agent's id: write 1 to 64 of the characters A to Z, a to z, 0 to 9, "
+        "'_', '.' and '-'"
+    )
 
 
 def whole_config(world: Mapping[str, int]) -> dict[str, int]:
@@ -340,6 +386,13 @@ def _list(value: Any, place: str) -> list[Any]:
     if not isinstance(value, list):
         raise SettingsError(f"{place} must be written as [[agent]], once for each agent")
     return value
+
+
+def _unknown_variable(variable: str, known: Sequence[str]) -> str:
+    by_name = {each.removeprefix(PREFIX): each for each in known}  # all begin alike
+    near = difflib.get_close_matches(variable.removeprefix(PREFIX), by_name, n=1)
+    hint = f"did you mean {by_name[near[0]]}?" if near else "`run --help` lists those that are"
+    return f"{variable} is no setting of the orchestrator or of the engine: {hint}"
 
 
 def _unknown(key: str, known: Sequence[str], place: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,6 +13,8 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from sim_orchestrator.display import counted, kind_of, names, one_line
+from sim_orchestrator.rundir import TimePlayed
 from sim_orchestrator.tally import Tally
 
 BARS: Final = "▁▂▃▄▅▆▇█"
@@ -21,11 +23,10 @@ ALL_AGENTS_UP_TO: Final = 20
 SHOWN_OF_MANY: Final = 8
 SHOWN_REASONS: Final = 8
 
-QUERIES: Final = (
-    "SELECT turn, agent_id, message FROM speech_log ORDER BY turn",
-    "SELECT agent_id, balance, staked, burn_score, study_level FROM agents",
-    "SELECT * FROM contracts WHERE status='settled'",
-)
+SPEECH: Final = "SELECT turn, agent_id, message FROM speech_log ORDER BY turn"
+AGENTS: Final = "SELECT agent_id, balance, staked, burn_score, study_level FROM agents"
+SETTLED: Final = "SELECT * FROM contracts WHERE status='settled'"
+OUTCOMES: Final = "SELECT * FROM v_contract_outcomes"
 
 ContractCounts = Mapping[tuple[str, str], int]
 """How many contracts there are of each type and status."""
@@ -41,7 +42,8 @@ class Summary:
         tally: what it came to.
         contracts: how its contracts stand; ``None`` when the engine was not there to tell.
         db_path: where the world's file is, as far as the orchestrator knows.
-        seconds: how long this run took, where that is known.
+        time: how long it was played.
+        resume: the command that goes on with it; ``None`` when nothing does.
     """
 
     title: str
@@ -49,7 +51,8 @@ class Summary:
     tally: Tally
     contracts: ContractCounts | None
     db_path: Path | None
-    seconds: float | None = None
+    time: TimePlayed
+    resume: str | None
 
 
 def print_summary(console: Console, summary: Summary) -> None:
@@ -66,9 +69,11 @@ def print_summary(console: Console, summary: Summary) -> None:
     console.print(_section("decisions", _decisions(tally)))
     if tally.models:
         console.print(_section("models", _models(tally)))
-    console.print(_heading("go on with"))
+    commands = _commands(summary)
+    if commands:
+        console.print(_heading("go on with"))
     # Whole, whatever the width: they are to be copied.
-    for line in _commands(summary.db_path):
+    for line in commands:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -97,14 +102,13 @@ def _headline(summary: Summary) -> Text:
     tally = summary.tally
     supply = tally.supply
     text = Text(f"{summary.ending}\n", style="green" if tally.turns else "yellow")
-    text.append(f"{_count(tally.turns, 'turn')}, {_count(len(tally.roster), 'agent')}")
+    text.append(f"{counted(tally.turns, 'turn')}, {counted(len(tally.roster), 'agent')}")
     if supply:
         text.append(
             f"; supply {supply['circulating']:,} tokens "
             f"(issued {supply['issued']:,}, destroyed {supply['destroyed']:,})"
         )
-    if summary.seconds is not None:
-        text.append(f"; {_duration(summary.seconds)}")
+    text.append(f"; {_duration(summary.time)}")
     if tally.turn_hash:
         text.append(f"\nturn hash {tally.turn_hash}", style="dim")
     return text
@@ -187,11 +191,34 @@ def _decisions(tally: Tally) -> RenderableType:
     if tally.mends:
         text.append(f"\nmended: {_listing(tally.mends)}")
     if tally.dropped:
-        text.append(f"\n{tally.dropped:,} actions could not be used and were left out")
-    for reason, count in tally.failures.most_common(SHOWN_REASONS):
+        verb = "was" if tally.dropped == 1 else "were"
+        text.append(f"\n{counted(tally.dropped, 'action')} could not be used and {verb} left out")
+    ranked = _failures(tally)
+    for reason, count, failing in ranked[:SHOWN_REASONS]:
         text.append(f"\n{count:,} × ", style="red")
-        text.append(reason)
+        text.append(one_line(reason))
+        text.append(f" ({_whose(tally, failing)})", style="dim")
+    if rest := ranked[SHOWN_REASONS:]:
+        failures = sum(count for _, count, _ in rest)
+        text.append(f"\n… {counted(len(rest), 'more reason')}, {counted(failures, 'failure')}")
     return text
+
+
+def _failures(tally: Tally) -> list[tuple[str, int, set[str]]]:
+    """List one reason of each kind with its failures and who had them, the most frequent first."""
+    kinds: dict[str, tuple[str, int, set[str]]] = {}
+    for reason, count in tally.failures.most_common():
+        first, failures, failing = kinds.get(kind_of(reason), (reason, 0, set()))
+        kinds[kind_of(reason)] = first, failures + count, failing | tally.failing[reason]
+    return sorted(kinds.values(), key=lambda kind: -kind[1])
+
+
+def _whose(tally: Tally, agent_ids: Set[str]) -> str:
+    """Say which agents failed for a reason, or how many when they are many."""
+    failing = [agent_id for agent_id in tally.roster if agent_id in agent_ids]
+    if len(failing) == len(tally.roster) > 1:
+        return f"all {len(failing):,} agents"
+    return names(failing)
 
 
 def _models(tally: Tally) -> RenderableType:
@@ -210,12 +237,27 @@ def _models(tally: Tally) -> RenderableType:
     return table
 
 
-def _commands(db_path: Path | None) -> list[str]:
-    name = shlex.quote(str(db_path or "sim.db"))
-    lines = [f'sqlite3 {name} "{query}"' for query in QUERIES]
-    if db_path is None:
+def _commands(summary: Summary) -> list[str]:
+    """Write the commands that have something to go on with, or to show."""
+    lines = [summary.resume] if summary.resume else []
+    if not summary.tally.turns:
+        return lines
+    name = shlex.quote(str(summary.db_path or "sim.db"))
+    lines += [f'sqlite3 {name} "{query}"' for query in _queries(summary)]
+    lines.append(f"sim-engine verify {name}")
+    if summary.db_path is None:
         lines.append("(sim.db is the file that the engine was started with: its DB_PATH)")
     return lines
+
+
+def _queries(summary: Summary) -> list[str]:
+    queries = [SPEECH] if summary.tally.applied.get("speak") else []
+    queries.append(AGENTS)
+    if summary.contracts is None or any(status == "settled" for _, status in summary.contracts):
+        queries.append(SETTLED)
+    elif summary.contracts:
+        queries.append(OUTCOMES)
+    return queries
 
 
 def _table(first: str, *numbers: str) -> Table:
@@ -238,11 +280,15 @@ def _number(value: int) -> str:
     return f"{value:,}" if value else "·"
 
 
-def _count(number: int, thing: str) -> str:
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.1f} s"
-    return f"{int(seconds) // 60} min {int(seconds) % 60} s"
+def _duration(time: TimePlayed) -> str:
+    """Write the time of all sessions, and how many of them are not in it."""
+    known = time.sessions - time.unknown
+    if not known:
+        return "its time is not known"
+    minutes, seconds = divmod(int(time.seconds), 60)
+    text = f"{time.seconds:.1f} s" if time.seconds < 100 else f"{minutes} min {seconds} s"
+    if time.sessions > 1:
+        text += f" in {counted(known, 'session')}"
+    if time.unknown:
+        text += f", {counted(time.unknown, 'unfinished session')} not counted"
+    return text

@@ -47,6 +47,7 @@ class Tally:
     output_tokens: int = 0
     last_failure: str = ""
     failures: Counter[str] = field(default_factory=Counter)
+    failing: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     mends: Counter[str] = field(default_factory=Counter)
     dropped: int = 0
     applied: Counter[str] = field(default_factory=Counter)
@@ -95,6 +96,7 @@ class Tally:
             self.in_a_row[agent_id] = self.in_a_row.get(agent_id, 0) + 1
             self.failed_decisions += 1
             self.failures[call.failure] += 1
+            self.failing[call.failure].add(agent_id)
             self.last_failure = call.failure
 
     def _add_turn(self, turn: TurnRecord) -> None:

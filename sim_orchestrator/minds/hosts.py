@@ -24,6 +24,9 @@ MAX_ANSWER_BYTES: Final = 8 * 2**20
 CHECK_SECONDS: Final = 20.0
 """How long a host may take to say which models it has."""
 
+LISTED_MODELS: Final = 20
+"""How many models of the hosts are listed when one is missing."""
+
 _PAUSES: Final = (0.1, 0.25, 0.5, 1.0, 2.0)
 _RETRIES_OF_FAULTS: Final = 2
 _BUSY: Final = frozenset({429, 503})
@@ -132,8 +135,10 @@ class HostPool:
             ModelsUnavailable: a host does not answer, or no host has a model.
         """
         described: dict[str, dict[str, Any]] = {}
+        there: set[str] = set()
         for each in self.hosts:
             digests = await self._models_of(each)
+            there.update(digests)
             each.models = [model for model in models if _tagged(model) in digests]
             for model in each.models:
                 if model not in described:
@@ -142,9 +147,12 @@ class HostPool:
         for model in models:
             if model not in described:
                 where = " or ".join(each.url for each in self.hosts)
+                more = len(there) - LISTED_MODELS
+                listed = ", ".join(sorted(there)[:LISTED_MODELS])
                 raise ModelsUnavailable(
-                    f"the model {model} is not on {where}: run `ollama pull {model}` there, "
-                    "or choose one that is with --model"
+                    f"the model {model} is not on {where}: run `ollama pull {model}` there"
+                    + (f", or choose one that is with --model: {listed}" if there else "")
+                    + (f" and {more} more" if more > 0 else "")
                 )
         return described
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+import sim_engine
 from sim_orchestrator import engine_client
-from sim_orchestrator.engine_client import EngineClient, EngineError
+from sim_orchestrator.engine_client import PROTOCOL_VERSION, EngineClient, EngineError
 
 Answer = tuple[int, Any]
 
@@ -142,8 +143,34 @@ def test_contracts_are_read_page_by_page(scripted):
 
 
 def test_the_seed_is_left_out_of_the_config(scripted):
-    scripted.answers = [(200, {"tuition": 200, "seed": "secret"})]
-    assert call(scripted.url, lambda client: client.config()) == {"tuition": 200}
+    config = {"tuition": 200, "protocol_version": PROTOCOL_VERSION}
+    scripted.answers = [(200, {**config, "seed": "secret"})]
+    assert call(scripted.url, lambda client: client.config()) == config
+
+
+def test_the_protocol_is_that_of_the_engine_beside_it():
+    assert PROTOCOL_VERSION == sim_engine.PROTOCOL_VERSION
+
+
+@pytest.mark.parametrize(("config", "spoken"), [({"protocol_version": 7}, "7"), ({}, "?")])
+def test_an_engine_of_another_protocol_is_refused(scripted, config, spoken):
+    scripted.answers = [(200, config)]
+    error = refusal(scripted.url, lambda client: client.config())
+    assert str(error) == (
+        f"the engine at {scripted.url} speaks protocol version {spoken}, this orchestrator "
+        f"{PROTOCOL_VERSION}: install the same release of sim-economy for both"
+    )
+
+
+def test_an_engine_that_is_lost_is_not_waited_for():
+    reasons = iter(["", "", "it has burnt down"])
+    with pytest.raises(EngineError, match=r"^it has burnt down$"):
+        call("http://127.0.0.1:9", EngineClient.state, lost=lambda: next(reasons))
+
+
+def test_what_to_do_about_an_engine_that_is_away_can_be_told():
+    with pytest.raises(EngineError, match=r"no engine at http://127\.0\.0\.1:9 .*: look there$"):
+        call("http://127.0.0.1:9", EngineClient.health, advice="look there")
 
 
 @pytest.mark.parametrize(

@@ -374,3 +374,27 @@ def test_an_ollama_that_is_down_is_said_with_the_command():
 def test_an_address_that_is_none_is_said(url):
     with pytest.raises(ModelsUnavailable, match="no address"):
         check([url], MODEL)
+
+
+@pytest.mark.parametrize(
+    ("models", "said"),
+    [
+        (("b:1", "a:1"), ", or choose one that is with --model: a:1, b:1$"),
+        (tuple(f"m{i:02}:1b" for i in range(25)), "--model: m00:1b, .*, m19:1b and 5 more$"),
+        ((), r"run `ollama pull gemma3:27b` there$"),
+    ],
+)
+def test_a_model_that_is_missing_is_told_with_those_that_are_there(models, said):
+    async def main() -> None:
+        pool = HostPool([stub.url, other.url], parallel=1, reach_hint="start it")
+        try:
+            await pool.check(["gemma3:27b"])
+        finally:
+            await pool.close()
+
+    with (
+        StubOllama(models=models) as stub,
+        StubOllama(models=models[:1]) as other,
+        pytest.raises(ModelsUnavailable, match=said),
+    ):
+        asyncio.run(main())

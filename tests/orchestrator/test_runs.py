@@ -14,8 +14,12 @@ from typing import Any
 import orjson
 import pytest
 
+import sim_engine
+from sim_engine.__main__ import main as sim_engine_command
+from sim_orchestrator import engine_client
 from sim_orchestrator.__main__ import main
 from sim_orchestrator.minds.base import CallRecord
+from sim_orchestrator.minds.build import LOCAL_HINT
 from sim_orchestrator.rundir import RunDirectory
 from sim_orchestrator.transcript import TurnRecord, read
 from tests.orchestrator.conftest import Engine
@@ -74,6 +78,7 @@ def test_a_whole_run_leaves_a_world_a_transcript_and_a_summary(capsys):
     shown = capsys.readouterr().out
     assert "all 5 turns are played" in shown
     assert 'sqlite3 runs/x/sim.db "SELECT turn' in shown
+    assert "go on with\nsim-orchestrator run --resume runs/x --turns 10\n" in shown
     assert [record.turn for record in turns()] == [1, 2, 3, 4, 5]
     assert [hash_ for (hash_,) in rows("SELECT turn_hash FROM turns WHERE turn > 0")] == [
         record.turn_hash for record in turns()
@@ -87,6 +92,10 @@ def test_a_whole_run_leaves_a_world_a_transcript_and_a_summary(capsys):
     assert run["models"][MODEL]["digest"] == f"digest of {MODEL}"
     assert run["sessions"][0]["reason"] == "all 5 turns are played"
     assert run["config"]["initial_balance"] == 50_000
+    assert run["engine"] == {
+        "version": sim_engine.__version__,
+        "protocol_version": sim_engine.PROTOCOL_VERSION,
+    }
 
 
 def test_what_agents_are_told_comes_from_the_world_and_from_their_own_notes():
@@ -212,11 +221,7 @@ def test_a_report_is_the_summary_again(capsys):
     at_the_end = capsys.readouterr().out.split("run runs/x ")[-1]
     assert main(["report", "runs/x"]) == 0
     again = capsys.readouterr().out.split("run runs/x ")[-1]
-
-    def lines(text: str) -> list[str]:
-        return [line for line in text.splitlines() if "turns, 2 agents" not in line]
-
-    assert lines(again) == lines(at_the_end)
+    assert again == at_the_end
 
 
 def test_a_failing_agent_loses_its_turn_and_nobody_else_does():
@@ -238,6 +243,7 @@ def test_a_run_stops_when_every_agent_has_failed_too_often(capsys):
     shown = capsys.readouterr().out
     assert "stopped after turn 2: every agent has failed 2 turns in a row" in shown
     assert "no GPU" in shown
+    assert "go on with\nsim-orchestrator run --resume runs/x\n" in shown
     assert about()["sessions"][0]["exit_code"] == 1
 
 
@@ -252,8 +258,13 @@ def test_a_budget_ends_the_run_cleanly_after_its_turn(capsys, flags, played, sai
     slow = say(output_tokens=300, after_seconds=0.7)
     with StubOllama(behave=lambda request, number: slow) as stub:
         assert play(stub, "--agents", "1", "--turns", "9", *flags) == 0
-    assert len(turns()) == played
-    assert said in capsys.readouterr().out
+        assert len(turns()) == played
+        shown = capsys.readouterr().out
+        assert said in shown
+        more = shown.split("go on with\n")[1].splitlines()[0].removeprefix("sim-orchestrator ")
+        stub.behave = lambda request, number: say(output_tokens=300)
+        assert main([*more.split(), "--turns", str(played + 2)]) == 0
+    assert len(turns()) == played + 2
 
 
 def test_a_suspended_agent_is_not_asked_and_works_its_debt_off():
@@ -417,7 +428,10 @@ def test_nothing_secret_is_written(monkeypatch):
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--model", "gemma3:27b"], "run `ollama pull gemma3:27b`"),
+        (
+            ["--model", "gemma3:27b"],
+            "run `ollama pull gemma3:27b` there, or choose one that is with --model: stub:1b",
+        ),
         (["--ollama-host", "http://127.0.0.1:9"], "no Ollama at http://127.0.0.1:9"),
         (["--engine-url", "http://127.0.0.1:9", "--no-own-engine"], "sim-engine serve"),
     ],
@@ -429,6 +443,77 @@ def test_what_is_missing_is_said_in_one_sentence_before_anything_starts(capsys, 
     assert said in error
     assert error.count("\n") == 1
     assert not Path("runs/x").exists()
+
+
+def test_an_engine_that_refuses_its_settings_leaves_nothing_behind(capsys, monkeypatch):
+    monkeypatch.setenv("SIM_RATE_LIMIT", "many")
+    assert main(["run", "--minds", "scripted", "--own-engine", "--name", "x"]) == 2
+    assert "the engine did not start: sim-engine: SIM_RATE_LIMIT: 'many'" in capsys.readouterr().err
+    assert not Path("runs/x").exists()
+
+
+def test_a_world_that_was_there_before_the_run_stays(capsys):
+    Path("runs/x").mkdir(parents=True)
+    Path("world.json").write_text('{"seed": "s", "agents": ["ann"]}')
+    assert sim_engine_command(["init", "world.json", "--db-path", "runs/x/sim.db"]) == 0
+    before = Path("runs/x/sim.db").read_bytes()
+    assert main(["run", "--minds", "scripted", "--own-engine", "--name", "x"]) == 2
+    assert "there is a sim.db in this directory" in capsys.readouterr().err
+    assert Path("runs/x/sim.db").read_bytes() == before
+    assert not Path("runs/x/run.json").exists()
+
+
+@pytest.mark.parametrize("said", ["its log is in the run's directory", "nobody knows why"])
+def test_a_log_stays_where_the_reason_sends_its_reader_there(said):
+    directory = RunDirectory(Path("runs/x"))
+    directory.create()
+    for name in ("model.log", "engine.log", "sim.db", "sim.db-wal", "sim.db.lock"):
+        (directory.path / name).write_text("something")
+    directory.leave(said)
+    assert directory.path.exists() == ("its log is" in said)
+    if directory.path.exists():
+        assert (directory.path / "model.log").exists()
+
+
+def test_words_that_send_to_a_log_are_those_that_keep_it():
+    assert "its log is" in LOCAL_HINT
+
+
+@pytest.mark.parametrize("name", ["../evil", "a/b", "/tmp/evil", "..", ".", "a\nb"])
+def test_a_name_is_one_directory(capsys, name):
+    assert main(["run", "--minds", "scripted", "--own-engine", "--name", name]) == 2
+    said = capsys.readouterr().err
+    assert f"--name {name!r} is no name of a run" in said
+    assert said.count("\n") == 1
+    assert list(Path().iterdir()) == []
+
+
+def test_an_engine_of_another_protocol_is_refused_before_the_run(engine, capsys, monkeypatch):
+    known = engine_client.PROTOCOL_VERSION
+    with StubOllama() as stub:
+        assert play(stub, "--agents", "1", "--turns", "1", engine=engine) == 0
+        before = Path("runs/x/run.json").read_bytes()
+        capsys.readouterr()
+        monkeypatch.setattr(engine_client, "PROTOCOL_VERSION", known + 1)
+        said = f"{engine.url} speaks protocol version {known}, this orchestrator {known + 1}: "
+        again = ["--resume", "runs/x", "--turns", "2", "--ollama-host", stub.url]
+        assert main(["run", *again]) == 2
+        assert said in capsys.readouterr().err
+        assert Path("runs/x/run.json").read_bytes() == before
+        assert play(stub, "--name", "y", engine=engine) == 2
+        assert said in capsys.readouterr().err
+        assert play(stub, "--name", "z") == 2  # an engine that has no world until then
+        assert f"speaks protocol version {known}, " in capsys.readouterr().err
+    assert [path.name for path in Path("runs").iterdir()] == ["x"]
+
+
+def test_a_run_of_one_turn_speaks_of_one(capsys):
+    with StubOllama() as stub:
+        assert play(stub, "--agents", "1", "--turns", "1") == 0
+    assert main(["replay", "runs/x"]) == 0
+    shown = capsys.readouterr().out
+    for said in ("x: 1 agent, to", "the one turn is played\n1 turn, 1 agent;", "1 turn replayed: "):
+        assert said in shown
 
 
 def test_a_world_that_exists_is_never_overwritten(engine, capsys):
@@ -457,6 +542,9 @@ def test_only_one_orchestrator_can_drive_a_world(engine, capsys):
     shown = " ".join(capsys.readouterr().out.split())
     assert "turn 2 can not be submitted" in shown
     assert "only one orchestrator" in shown
+    assert "--resume" not in shown  # the world is another by now
+    assert main(["report", "runs/x"]) == 0
+    assert "--resume" not in capsys.readouterr().out
 
 
 def test_what_others_queue_is_counted_and_named_by_a_replay(engine, capsys):
@@ -472,7 +560,7 @@ def test_what_others_queue_is_counted_and_named_by_a_replay(engine, capsys):
         assert play(stub, "--agents", "2", "--turns", "2", engine=engine) == 0
     assert [record.queued for record in turns()] == [1, 0]
     assert main(["replay", "runs/x"]) == 1
-    assert "1 actions of it were queued at the engine by others" in capsys.readouterr().out
+    assert "others queued 1 action of it at the engine" in capsys.readouterr().out
 
 
 def test_a_run_that_stopped_for_failures_goes_on_when_they_are_mended():
@@ -539,7 +627,7 @@ def test_a_turn_that_is_finished_first_stands_under_the_header(capsys):
         again = ["--resume", "runs/x", "--turns", "4", "--ollama-host", stub.url, "--plain"]
         assert main(["run", *again]) == 0
     shown = capsys.readouterr().out
-    assert shown.index("run runs/x: 1 agents") < shown.index("turn 3/4: ") < shown.index("turn 4/4")
+    assert shown.index("run runs/x: 1 agent,") < shown.index("turn 3/4: ") < shown.index("turn 4/4")
 
 
 def test_impossible_counts_cost_a_turn_and_not_the_run():

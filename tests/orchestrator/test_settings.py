@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+import sim_engine.settings
 from sim_orchestrator.__main__ import main
-from sim_orchestrator.options import OPTIONS, SettingsError
+from sim_orchestrator.idle import READERS, refuse_idle, refuse_idle_on_resume
+from sim_orchestrator.options import ENGINE_VARIABLES, OPTIONS, PREFIX, SettingsError
 from sim_orchestrator.settings import (
     Settings,
     Values,
@@ -153,15 +156,20 @@ def test_hosts_and_engine_have_the_names_other_tools_use():
         ("turns = ", "is no TOML"),
         ("world = 3", "must be a table"),
         ("[world]\ntution = 3", "did you mean tuition"),
-        ("[world]\ntuition = -1", "tuition is -1"),
-        ("[world]\ntuition = 1.5", "tuition is 1.5"),
+        ("[world]\ntuition = -1", "the world's tuition is -1: it must be at least 0$"),
+        ("[world]\ntuition = 1.5", "the world's tuition is 1.5: it must be a whole number$"),
+        ("[world]\ntuition = true", "the world's tuition is true: it must be a whole number$"),
+        ("[world]\naction_points = 101", "action_points is 101: it must be at most 100$"),
         ("[agent]\nid = 'a'", r"written as \[\[agent\]\]"),
         ("[[agent]]\nmodel = 'a'", "has no id"),
         ("agents = 2\n[[agent]]\nid = 'agent_7'", "not among the agents: agent_0, agent_1"),
         ("[[agent]]\nid = 'a'\nmodell = 'b'", "did you mean model"),
         ("[[agent]]\nid = 'a'\nmind = 'b'", "mind of agent a .* choose one of"),
-        ("[[agent]]\nid = 'a b'", "the engine would refuse 'a b'"),
-        ("[[agent]]\nid = 'a'\nbalance = -5", "the engine would refuse -5"),
+        ("[[agent]]\nid = 'a b'", "^'a b' is no agent's id: write 1 to 64 of the characters"),
+        ("[[agent]]\nid = 'a b'\nbalance = 5", "^'a b' is no agent's id: write 1 to 64 of the"),
+        ("[[agent]]\nid = 'a'\nbalance = -5", "balance of agent a is -5: it must be at least 0$"),
+        (f"[[agent]]\nid = 'a'\nbalance = {2**53}", "must be at most 9007199254740991$"),
+        (f"seed = '{'s' * 1001}'", "^the seed has 1,001 characters: it must have 1 to 1,000"),
         ("agents = ['a', 'a']", "'a' is named twice"),
         ("[options]\nnum_ctx = 4096", "num_ctx is a setting of its own"),
         (f"[options]\nseed = 1{'0' * 30}", "the option seed is 1000.*64-bit"),
@@ -171,7 +179,7 @@ def test_hosts_and_engine_have_the_names_other_tools_use():
         ("agents = true", "type str, not bool"),
         ("[[agent]]\nid = 'a'\n[[agent]]\nid = 'a'", r"two \[\[agent\]\] tables for 'a'"),
         ('ollama_host = ","', "OLLAMA_HOST names no host"),
-        ("agents = []", "the engine would refuse"),
+        ("agents = []", "there are 0 agents: there must be from 1 to 1,000,000$"),
     ],
 )
 def test_a_wrong_run_file_is_refused_with_its_reason(tmp_path, text, said):
@@ -197,8 +205,111 @@ def test_pairs_are_checked():
     assert pairs(["a=1", "b = 2"], "--world", int) == {"a": 1, "b": 2}
     with pytest.raises(SettingsError, match="write it as key=value"):
         pairs(["a"], "--world", int)
-    with pytest.raises(SettingsError, match="'x' is no number"):
-        pairs(["a=x"], "--world", int)
+    for wrong in ("x", "1.5"):
+        with pytest.raises(SettingsError, match=f"'{wrong}' is no whole number"):
+            pairs([f"a={wrong}"], "--world", int)
+
+
+def test_the_engines_variables_may_stand_in_the_same_environment():
+    read_by_the_engine = {
+        setting.metadata["variable"] for setting in fields(sim_engine.settings.Settings)
+    }
+    assert set(ENGINE_VARIABLES) == {each for each in read_by_the_engine if PREFIX in each}
+    assert from_environment(dict.fromkeys(ENGINE_VARIABLES, "1")) == {}
+
+
+@pytest.mark.parametrize(
+    ("variable", "hint"),
+    [
+        ("SIM_TURNZ", "did you mean SIM_TURNS?"),
+        ("SIM_RATE_LIMT", "did you mean SIM_RATE_LIMIT?"),
+        ("SIM_XYZZY", "`run --help` lists those that are"),
+    ],
+)
+def test_a_variable_that_nobody_reads_is_refused(variable, hint):
+    with pytest.raises(SettingsError) as caught:
+        from_environment({"SIM_TURNS": "3", variable: "1"})
+    assert str(caught.value) == (
+        f"{variable} is no setting of the orchestrator or of the engine: {hint}"
+    )
+    assert from_environment({variable: "", f"X{variable}": "1"}) == {}
+
+
+def used(in_file: Values, *, environment: Values | None = None, flags: Values | None = None):
+    """Check that all of this is read by somebody."""
+    environment, flags = environment or {}, flags or {}
+    refuse_idle(in_file, environment, flags, merge(defaults(), in_file, environment, flags))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "mind = 'ollama'\narchetype = 'banker'",
+            "archetype .* its mind is ollama, and only scrip",
+        ),
+        ("archetype = 'banker'", "archetype of agent a does nothing: its mind is ollama"),
+        ("mind = 'scripted'\nmodel = 'm'", "model of agent a does nothing: its mind is scripted"),
+        (
+            "mind = 'scripted'\ntemperature = 1",
+            "temperature of .* only ollama and local minds read",
+        ),
+        ("mind = 'scripted'\nthink = false", "think of agent a does nothing"),
+        ("mind = 'scripted'\npersona = ''", "persona of agent a does nothing"),
+        ("mind = 'recorded'\noptions = {}", "options of agent a does nothing"),
+        ("mind = 'recorded'\narchetype = 'worker'", "archetype of agent a does nothing"),
+        ("mind = 'local'\nmodel = 'm'", "model of .* read it; that of local minds is model_file"),
+    ],
+)
+def test_what_an_agents_mind_does_not_read_is_refused(tmp_path, text, said):
+    with pytest.raises(SettingsError, match=said):
+        used(from_file(run_file(tmp_path, f"[[agent]]\nid = 'a'\n{text}")))
+
+
+def test_what_a_run_sets_for_all_is_a_default_and_may_find_nobody(tmp_path):
+    mixed = from_file(run_file(tmp_path, RUN_FILE))
+    used(mixed)
+    used(mixed, environment={"minds": "scripted"})
+    used(mixed, flags={"minds": "scripted"})
+    own_model = from_file(run_file(tmp_path, "[[agent]]\nid = 'a'\nmodel = 'm'\nnum_ctx = 4096"))
+    used(own_model, flags={"minds": "scripted"})  # a trial of a file that was made for models
+    with pytest.raises(SettingsError, match="model of agent a"):
+        used({**own_model, "minds": "scripted"})
+    scripted = from_file(run_file(tmp_path, "[[agent]]\nid = 'a'\narchetype = 'banker'"))
+    used(scripted, flags={"minds": "scripted"})
+    used({"own_engine": True}, environment={"engine_url": "http://e", "ollama_host": "o:1"})
+    used({"engine_url": "http://e"}, flags={"own_engine": True})
+    with pytest.raises(SettingsError, match="engine_url in the run file does nothing"):
+        used({"engine_url": "http://e", "own_engine": True})
+
+
+@pytest.mark.parametrize("name", sorted(set(READERS) - {"archetype"}))
+def test_a_flag_that_no_mind_reads_is_refused(name):
+    flags: Values = {name: {"top_p": 1} if name == "options" else "x", "agents": "2"}
+    for minds in ("ollama", "local", "scripted", "recorded"):
+        given = {**flags, "minds": minds}
+        if minds in READERS[name]:
+            used({}, flags=given)
+            refuse_idle_on_resume(given, merge(defaults(), given))
+            continue
+        said = rf"^--[a-z-]+ does nothing: the minds are {minds}, and only"
+        with pytest.raises(SettingsError, match=said):
+            used({}, flags=given)
+        with pytest.raises(SettingsError, match=said):
+            refuse_idle_on_resume(given, merge(defaults(), given))
+    for_one = {"agent": [{"id": "agent_1", "mind": READERS[name][0]}], "minds": "scripted"}
+    used(for_one, flags=flags)
+
+
+def test_flags_are_refused_where_something_else_has_decided():
+    with pytest.raises(SettingsError, match="--engine-url does nothing: this run has an engine of"):
+        used({}, flags={"own_engine": True, "engine_url": "http://e"})
+    for name in ("name", "run_dir"):
+        with pytest.raises(
+            SettingsError, match=f"--{name.replace('_', '-')} does nothing with --r"
+        ):
+            refuse_idle_on_resume({name: "x"}, defaults())
+    used({}, flags={"minds": "scripted", "think": False})
 
 
 def test_recorded_minds_need_a_recording():

@@ -6,14 +6,32 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sim_orchestrator.display import PlainDisplay, RichDisplay, make_display
+from sim_orchestrator.display import (
+    REASON_CHARS,
+    PlainDisplay,
+    RichDisplay,
+    counted,
+    make_display,
+    one_line,
+)
 from sim_orchestrator.minds.base import CallRecord, Decision
-from sim_orchestrator.summary import QUERIES, Summary, print_summary, sparkline
+from sim_orchestrator.rundir import TimePlayed, time_played
+from sim_orchestrator.summary import (
+    AGENTS,
+    OUTCOMES,
+    SETTLED,
+    SPEECH,
+    ContractCounts,
+    Summary,
+    print_summary,
+    sparkline,
+)
 from sim_orchestrator.tally import Tally, apportion
 from sim_orchestrator.transcript import TurnRecord
 from tests.orchestrator.observations import CONFIG
 
 ROSTER = ["ann", "bob"]
+PLAYED = TimePlayed(seconds=12.34, sessions=1)
 
 
 def call(tokens: int, **fields: object) -> CallRecord:
@@ -51,6 +69,19 @@ def played() -> Tally:
     return tally
 
 
+def summed_up(
+    tally: Tally,
+    *,
+    title: str = "run x",
+    ending: str = "over",
+    contracts: ContractCounts | None = None,
+    db_path: Path | None = None,
+    time: TimePlayed = PLAYED,
+    resume: str | None = None,
+) -> Summary:
+    return Summary(title, ending, tally, contracts, db_path, time, resume)
+
+
 def printed(summary: Summary) -> str:
     stream = io.StringIO()
     print_summary(Console(file=stream, width=110), summary)
@@ -59,13 +90,13 @@ def printed(summary: Summary) -> str:
 
 def test_the_summary_shows_everything_that_a_run_came_to():
     text = printed(
-        Summary(
+        summed_up(
+            played(),
             title="run runs/x",
             ending="all 2 turns are played",
-            tally=played(),
             contracts={("loan", "settled"): 2, ("loan", "defaulted"): 1, ("pool", "active"): 1},
             db_path=Path("runs/my run/sim.db"),
-            seconds=12.34,
+            resume="sim-orchestrator run --resume runs/x",
         )
     )
     rows = {line.split()[0]: line.split() for line in text.splitlines() if line.strip()}
@@ -83,9 +114,10 @@ def test_the_summary_shows_everything_that_a_run_came_to():
         "4 rejected: insufficient_funds 3, too_long 1",
         "3 made, 1 failed",
         "mended: fence 1",
-        "1 × no answer within 3 seconds",
+        "1 × no answer within 3 seconds (bob)",
         "2 actions could not be used",
-        "sqlite3 'runs/my run/sim.db' \"SELECT turn, agent_id, message FROM speech_log ORDER",
+        "go on with\nsim-orchestrator run --resume runs/x\nsqlite3 ",
+        "sim-engine verify 'runs/my run/sim.db'\n",
         "sqlite3 'runs/my run/sim.db' \"SELECT * FROM contracts WHERE status='settled'\"",
     ):
         assert said in text
@@ -93,16 +125,17 @@ def test_the_summary_shows_everything_that_a_run_came_to():
 
 def test_a_run_without_a_turn_has_a_summary_too():
     tally = Tally(config=CONFIG, roster=ROSTER)
-    text = printed(Summary("run x", "stopped by SIGINT", tally, None, None))
+    text = printed(summed_up(tally, ending="stopped by SIGINT"))
     assert "stopped by SIGINT" in text
     assert "0 turns, 2 agents" in text
+    assert "go on with" not in text
 
 
 def test_of_many_agents_the_richest_and_the_poorest_are_shown():
     roster = [f"a{i}" for i in range(100)]
     tally = Tally(config=CONFIG, roster=roster)
     tally.add(turn(1, agents={name: [i, 0, 0, 0, 0, 0] for i, name in enumerate(roster)}))
-    text = printed(Summary("run x", "done", tally, {}, None))
+    text = printed(summed_up(tally, contracts={}))
     assert "a99 " in text
     assert "a0 " in text
     assert "a50 " not in text
@@ -172,8 +205,140 @@ def test_without_a_terminal_there_is_one_plain_line_a_turn():
     assert stream.getvalue().splitlines() == [
         "run x",
         "turn 1/9: mine ann, stake bob (orphaned); 2 applied, 1 rejected; 7 tokens, fees 3; "
-        "supply 800; 1 failures; 1.2 s",
+        "supply 800; 1 failure; 1.2 s",
     ]
+
+
+def failed(reason: str) -> Decision:
+    return Decision(calls=(call(0, failure=reason),))
+
+
+def shown_turns(display: PlainDisplay | RichDisplay, turns: list[dict[str, str]]) -> None:
+    """Show turns in which these agents failed for these reasons."""
+    for number, reasons in enumerate(turns, 1):
+        display.turn_started(number)
+        for agent_id, reason in reasons.items():
+            display.decided(agent_id, failed(reason))
+        display.turn_sealed(turn(number), failures=len(reasons), seconds=0.1)
+
+
+def test_a_failure_is_told_once_for_each_kind_with_who_had_it():
+    stream = io.StringIO()
+    display = PlainDisplay(Console(file=stream, width=60))
+    display.started([], turns=4, agents=60, done=0)
+    everyone = {f"a{i}": f"host:1: no connection, try {i}" for i in range(60)}
+    three = {"ann": "no answer within 3 seconds", "bob": "no answer within 3 seconds"}
+    shown_turns(display, [everyone, everyone, everyone | three])
+    assert [line for line in stream.getvalue().splitlines() if "turn" not in line] == [
+        "      a0, a1, a2 and 57 more: host:1: no connection, try 0",
+        "      ann, bob: no answer within 3 seconds",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "last"),
+    [(3, "      a2: reason xxx"), (4, "      a3: reason xxxx"), (9, "      … 6 more reasons: ")],
+)
+def test_a_turn_tells_few_kinds_of_failure(kinds, last):
+    stream = io.StringIO()
+    display = PlainDisplay(Console(file=stream, width=60))
+    display.started([], turns=2, agents=9, done=0)
+    reasons = {f"a{i}": f"reason {'x' * (i + 1)}" for i in range(kinds)}
+    shown_turns(display, [reasons, reasons])
+    told = [line for line in stream.getvalue().splitlines() if "turn" not in line]
+    assert len(told) == min(kinds, 4)
+    assert told[-1].startswith(last)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_failure_stands_below_its_turn_on_a_terminal(width):
+    stream = io.StringIO()
+    console = Console(file=stream, width=width, force_terminal=True, color_system=None)
+    display = RichDisplay(console)
+    display.started([], turns=4, agents=2, done=0)
+    shown_turns(display, [{"ann": f"http://host:1 said {'more ' * 20}"}])
+    display.finished()
+    lines = stream.getvalue().splitlines()
+    place = next(place for place, line in enumerate(lines) if "      ann: http://host:1" in line)
+    assert lines[place + 1].startswith("      more")  # a long reason stays in its column
+
+
+def test_what_others_say_stays_in_its_line_and_is_all_visible():
+    assert one_line("no\nGPU \x1b[31m \u202e x") == "no GPU �[31m � x"
+    long = one_line("x" * 500)
+    assert len(long) == REASON_CHARS
+    assert long.endswith("x…")
+
+
+def test_numbers_agree_with_what_they_count():
+    assert [counted(number, "turn") for number in (0, 1, 2000)] == [
+        "0 turns",
+        "1 turn",
+        "2,000 turns",
+    ]
+
+
+def test_reasons_name_their_agents_and_those_left_out_are_counted():
+    roster = [f"a{i}" for i in range(7)]
+    tally = Tally(config=CONFIG, roster=roster)
+    for agent_id in roster:
+        tally.add((1, agent_id, call(0, failure=f"busy, try {agent_id[1:]}\nagain")))
+    for agent_id in roster[:5]:
+        tally.add((2, agent_id, call(0, failure="away")))
+    for agent_id in roster[:4]:
+        tally.add((3, agent_id, call(0, failure="mute")))
+    for kind in range(8):
+        tally.add((4, "a0", call(0, failure="x" * (kind + 1))))
+    shown = printed(summed_up(tally))
+    for said in (
+        "7 × busy, try 0 again (all 7 agents)\n",
+        "5 × away (a0, a1, a2 and 2 more)\n",
+        "4 × mute (a0, a1, a2, a3)\n",
+        "1 × xxxxx (a0)\n… 3 more reasons, 3 failures\n",
+    ):
+        assert said in shown
+
+
+@pytest.mark.parametrize(
+    ("sessions", "said"),
+    [
+        ([{"ended": "", "seconds": 12.34}], "12.3 s"),
+        (
+            [{"ended": "", "seconds": 50.0}, {"ended": "", "seconds": 75.0}],
+            "2 min 5 s in 2 sessions",
+        ),
+        (
+            [{"started": "2026-01-01T00:00:59+00:00", "ended": "2026-01-01T00:01:04+00:00"}],
+            "5.0 s",
+        ),
+        (
+            [{"started": "2026-01-01T00:00:59+00:00"}, {"ended": "", "seconds": 9.0}],
+            "9.0 s in 1 session, 1 unfinished session not counted",
+        ),
+        ([{"started": "2026-01-01T00:00:59+00:00"}], "its time is not known"),
+    ],
+)
+def test_the_time_is_that_of_all_sessions(sessions, said):
+    text = " ".join(printed(summed_up(played(), time=time_played(sessions))).split())
+    assert f"destroyed 100); {said} turn hash" in text
+
+
+@pytest.mark.parametrize(
+    ("contracts", "query"),
+    [
+        (None, [SETTLED]),
+        ({}, []),
+        ({("loan", "settled"): 1, ("loan", "active"): 1}, [SETTLED]),
+        ({("loan", "active"): 1}, [OUTCOMES]),
+    ],
+)
+def test_only_what_has_something_to_show_is_offered(contracts, query):
+    tally = played()
+    offered = printed(summed_up(tally, contracts=contracts)).split("go on with\n")[1]
+    assert [line.split('"')[1] for line in offered.splitlines() if '"' in line] == [AGENTS, *query]
+    assert "sim-engine verify sim.db\n(sim.db is the file that the engine was started" in offered
+    tally.add(turn(3, applied={"speak": 1}))
+    assert SPEECH in printed(summed_up(tally, contracts=contracts))
 
 
 @pytest.mark.parametrize("width", [80, 100, 200])
@@ -203,10 +368,10 @@ def test_the_commands_are_whole_on_any_terminal():
     stream = io.StringIO()
     print_summary(
         Console(file=stream, width=40),
-        Summary("x", "over", played(), contracts=None, db_path=Path("runs/a-long-name/sim.db")),
+        summed_up(played(), db_path=Path("runs/a-long-name/sim.db")),
     )
     shown = stream.getvalue()
-    for query in QUERIES:
+    for query in (AGENTS, SETTLED):
         assert f'sqlite3 runs/a-long-name/sim.db "{query}"\n' in shown
 
 

@@ -223,20 +223,32 @@ def test_a_run_that_goes_on_keeps_its_world_and_may_change_the_rest(engine, caps
     with StubOllama() as stub:
         assert play(stub, engine, "--agents", "2", "--turns", "2") == 0
         assert resume(stub, engine, "--agents", "3") == 2
-        assert "agents can not change when a run goes on" in capsys.readouterr().err
+        said = "agents can not change when a run goes on: it is 2 in runs/x, not 3\n"
+        assert said in capsys.readouterr().err
+        assert resume(stub, engine, "--world", "tuition=3", "--world", "core_count=4") == 2
+        said = "tuition can not change when a run goes on: it is 200 in runs/x, not 3\n"
+        assert said in capsys.readouterr().err
+        assert resume(stub, engine, "--own-engine") == 2
+        said = "own_engine can not change when a run goes on: it is false in runs/x, not true\n"
+        assert said in capsys.readouterr().err
+        assert resume(stub, engine, "--world", "tuition=200") == 0  # it is that by default
         assert resume(stub, engine, "--turns", "3", "--temperature", "0.1") == 0
         assert stub.requests[-1]["options"]["temperature"] == 0.1
         notes = stub.requests[-1]["messages"][1]["content"]
         assert "I worked" in notes  # from before the interruption
     about = orjson.loads(Path("runs/x/run.json").read_bytes())
-    assert [session["turn"] for session in about["sessions"]] == [2, 3]
+    assert [session["turn"] for session in about["sessions"]] == [2, 2, 3]
+    assert " s in 3 sessions" in " ".join(capsys.readouterr().out.split())
 
 
-def test_an_own_engine_goes_on_with_its_file(tmp_path):
+def test_an_own_engine_goes_on_with_its_file(capsys):
     with StubOllama() as stub:
         run = ["run", "--name", "x", "--model", MODEL, "--own-engine", "--agents", "2"]
         assert main([*run, "--ollama-host", stub.url, "--turns", "2"]) == 0
-        assert main(["run", "--resume", "runs/x", "--turns", "4"]) == 0
+        again = ["run", "--resume", "runs/x", "--turns", "4"]
+        assert main([*again, "--engine-url", "http://127.0.0.1:9"]) == 2
+        assert "--engine-url does nothing: this run has an engine of" in capsys.readouterr().err
+        assert main(again) == 0
     assert_whole(turns=4, agents=2)
 
 
@@ -250,7 +262,8 @@ def test_the_first_signal_ends_the_run_cleanly(engine, orchestrators):
         until(lambda: len(stub.requests) == 4)
         assert orchestrators[0].end(signal.SIGINT) == 130
         shown = orchestrators[0].text()
-        assert "stopped by SIGINT; go on with: sim-orchestrator run --resume runs/x" in shown
+        assert "stopped by SIGINT 1 turn, 2 agents" in shown
+        assert "go on with sim-orchestrator run --resume runs/x sqlite3" in shown
         assert "wealth" in shown
         assert "Traceback" not in shown
         assert httpx.get(f"{engine.url}/state").json()["turn"] == 1
@@ -304,6 +317,7 @@ def test_a_full_disk_stops_the_run_before_anything_unrecorded_is_played(engine, 
         shown = orchestrators[0].text()
         assert "transcript.jsonl: File too large. Nothing was submitted that is not" in shown
         assert "Traceback" not in shown
+        assert "go on with sim-orchestrator run --resume runs/x" in shown
         played = httpx.get(f"{engine.url}/state").json()["turn"]
         assert played in (len(sealed()), len(sealed()) + 1)
         assert resume(stub, engine, "--turns", str(played + 2)) == 0
@@ -336,6 +350,7 @@ def test_an_engine_that_stays_away_ends_the_run_with_a_word(engine, capsys):
         shown = " ".join(capsys.readouterr().out.split())
         assert f"stopped: no engine at {engine.url}" in shown
         assert "contracts not known: the engine could not be asked" in shown
+        assert "go on with sim-orchestrator run --resume runs/x" in shown
         engine.start()
         stub.behave = lambda request, number: say()
         assert resume(stub, engine, "--turns", "3") == 0
