@@ -18,6 +18,9 @@ from sim_engine.types.terms import PoolTerms, Terms
 OPEN_STATUSES: Final[frozenset[ContractStatus]] = frozenset({"proposed", "active", "disputed"})
 """The statuses of a contract that has not ended.  (rules §10)"""
 
+NAME_CHARS_MAX: Final = 64
+"""The longest id of an agent."""
+
 
 @dataclass(slots=True)
 class UnbondingLot:
@@ -239,7 +242,7 @@ class World:
         if agent is None:
             raise Rejected(
                 RejectionCode.UNKNOWN_AGENT,
-                f"there is no agent '{agent_id}' in this world; use an id from the roster",
+                f"there is no agent {_quoted(agent_id)} in this world; use an id from the roster",
             )
         return agent
 
@@ -256,9 +259,15 @@ class World:
         if contract is None:
             raise Rejected(
                 RejectionCode.UNKNOWN_CONTRACT,
-                f"there is no contract '{contract_id}'; use the id that its proposal shows, as c1",
+                f"there is no contract {_quoted(contract_id)};"
+                " use the id that its proposal shows, as c1",
             )
         return contract
+
+
+def _quoted(name: str) -> str:
+    """Quote a name that somebody made up, no more of it than a name can be long."""
+    return f"'{name}'" if len(name) <= NAME_CHARS_MAX else f"'{name[:NAME_CHARS_MAX]}…'"
 
 
 def contract_number(contract_id: str) -> int:

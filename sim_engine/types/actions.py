@@ -11,7 +11,6 @@ from sim_engine.types.fields import (
     OMITTABLE,
     SHAPE,
     Amount,
-    Name,
     Positive,
     Role,
     Ruling,
@@ -85,7 +84,7 @@ class Transfer(Paid):
     """Give liquid tokens to another agent."""
 
     type: Literal["transfer"]
-    to: Name
+    to: Text
     amount: Positive
     memo: Text = ""
 
@@ -95,7 +94,7 @@ class Proposal(Paid):
     """What a proposal of any contract type carries."""
 
     type: Literal["propose_contract"]
-    arbitrator: Name
+    arbitrator: Text
     settlement: Settlement = "automatic"
     duration: Positive
     proposer_collateral: Amount = 0
@@ -109,7 +108,7 @@ class ProposeLoan(Proposal):
     """Propose a loan."""
 
     contract_type: Literal["loan"]
-    counterparty: Name
+    counterparty: Text
     terms: LoanTerms
 
 
@@ -118,7 +117,7 @@ class ProposeForward(Proposal):
     """Propose the delivery of a core or of compute at a later turn."""
 
     contract_type: Literal["forward"]
-    counterparty: Name
+    counterparty: Text
     terms: ForwardTerms
 
 
@@ -127,7 +126,7 @@ class ProposeService(Proposal):
     """Propose a service for a price."""
 
     contract_type: Literal["service"]
-    counterparty: Name
+    counterparty: Text
     terms: ServiceTerms
 
 
@@ -136,7 +135,7 @@ class ProposeInsurance(Proposal):
     """Propose an insurance."""
 
     contract_type: Literal["insurance"]
-    counterparty: Name
+    counterparty: Text
     terms: InsuranceTerms
 
 
@@ -145,7 +144,7 @@ class ProposeInformationSale(Proposal):
     """Propose a sale of information."""
 
     contract_type: Literal["information_sale"]
-    counterparty: Name
+    counterparty: Text
     terms: InformationTerms
 
 
@@ -154,7 +153,7 @@ class ProposePool(Proposal):
     """Propose a pool; its counterparty is the first of its members and may be left out."""
 
     contract_type: Literal["pool"]
-    counterparty: Annotated[Name | None, OMITTABLE] = None
+    counterparty: Annotated[Text | None, OMITTABLE] = None
     terms: PoolTerms
 
 
@@ -174,7 +173,7 @@ class SignContract(Paid):
     """Sign a proposal in a role, and pay in what the role owes up front."""
 
     type: Literal["sign_contract"]
-    contract_id: Name
+    contract_id: Text
     role: Role
 
 
@@ -183,7 +182,7 @@ class ConfirmDelivery(Paid):
     """Say that an attested contract was kept."""
 
     type: Literal["confirm_delivery"]
-    contract_id: Name
+    contract_id: Text
 
 
 @dataclass(slots=True, kw_only=True, config=SHAPE)
@@ -191,7 +190,7 @@ class DisputeDelivery(Paid):
     """Bring an attested contract before its arbitrator."""
 
     type: Literal["dispute_delivery"]
-    contract_id: Name
+    contract_id: Text
     reason: Text
 
 
@@ -200,7 +199,7 @@ class ArbitratorRuling(Paid):
     """Decide a disputed contract."""
 
     type: Literal["arbitrator_ruling"]
-    contract_id: Name
+    contract_id: Text
     ruling: Ruling
     reason: Text = ""
 
@@ -210,8 +209,8 @@ class SellInformation(Paid):
     """Propose an information sale as its seller: the short form."""
 
     type: Literal["sell_information"]
-    to: Name
-    arbitrator: Name
+    to: Text
+    arbitrator: Text
     price: Positive
     title: Text
     content: Text

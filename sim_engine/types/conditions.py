@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from sim_engine.types.fields import OMITTABLE, SHAPE, Amount, BlockKind, Name, Positive, Text
+from sim_engine.types.fields import OMITTABLE, SHAPE, Amount, BlockKind, Positive, Text
 
 ActionType = Literal[
     "mine",
@@ -33,7 +33,7 @@ class BlocksWon:
     """The agent won at least so many canonical blocks (of the kind) in the contract's window."""
 
     type: Literal["blocks_won"]
-    agent: Name
+    agent: Text
     kind: Annotated[BlockKind | None, OMITTABLE] = None
     at_least: Positive
 
@@ -43,7 +43,7 @@ class ActionsApplied:
     """The agent had at least so many actions of the type applied in the contract's window."""
 
     type: Literal["actions"]
-    agent: Name
+    agent: Text
     action: ActionType
     at_least: Positive
 
@@ -53,7 +53,7 @@ class Spoke:
     """The agent said something in the window that contains the text, letter case aside."""
 
     type: Literal["spoke"]
-    agent: Name
+    agent: Text
     contains: Text
 
 
@@ -62,7 +62,7 @@ class BalanceBelow:
     """The agent's liquid balance is below the amount (tokens)."""
 
     type: Literal["balance_below"]
-    agent: Name
+    agent: Text
     amount: Positive
 
 
@@ -71,7 +71,7 @@ class BalanceAtLeast:
     """The agent's liquid balance is at least the amount (tokens)."""
 
     type: Literal["balance_at_least"]
-    agent: Name
+    agent: Text
     amount: Positive
 
 
@@ -80,7 +80,7 @@ class StudyLevelAtLeast:
     """The agent's study level is at least the level."""
 
     type: Literal["study_level_at_least"]
-    agent: Name
+    agent: Text
     level: Positive
 
 
@@ -90,7 +90,7 @@ class CoreOwned:
 
     type: Literal["core_owned"]
     core_id: Amount
-    agent: Name
+    agent: Text
 
 
 @dataclass(slots=True, kw_only=True, config=SHAPE)
@@ -98,7 +98,7 @@ class InferenceFeesAtLeast:
     """The agent was charged at least so many tokens of inference fees in the window."""
 
     type: Literal["inference_fees_at_least"]
-    agent: Name
+    agent: Text
     amount: Positive
 
 
@@ -107,7 +107,7 @@ class ContractDefaulted:
     """Another contract has ended as ``defaulted``."""
 
     type: Literal["contract_defaulted"]
-    contract_id: Name
+    contract_id: Text
 
 
 Condition = Annotated[

@@ -25,9 +25,6 @@ SHAPE: Final = ConfigDict(extra="forbid")
 """Every object of the contract refuses fields that it does not know."""
 
 Text = Annotated[str, Field(strict=True)]
-Name = Annotated[str, Field(strict=True, max_length=1_000)]
-"""Names an agent or a contract, perhaps one that there is not; a rejection repeats it."""
-
 Amount = Annotated[int, Field(strict=True, ge=0, le=MAX_AMOUNT)]
 Positive = Annotated[int, Field(strict=True, ge=1, le=MAX_AMOUNT)]
 

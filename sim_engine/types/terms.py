@@ -14,7 +14,6 @@ from sim_engine.types.fields import (
     SHAPE,
     Amount,
     BlockKind,
-    Name,
     Party,
     Positive,
     Text,
@@ -90,9 +89,9 @@ class InformationTerms:
 class PoolTerms:
     """Block rewards of some kinds shared among the proposer and the members."""
 
-    members: Annotated[list[Name], Field(min_length=1)]
+    members: Annotated[list[Text], Field(min_length=1)]
     kinds: Annotated[list[BlockKind], Field(min_length=1)]
-    split: Literal["equal", "weight"] | dict[Name, Amount]
+    split: Literal["equal", "weight"] | dict[Text, Amount]
 
 
 Terms = LoanTerms | ForwardTerms | ServiceTerms | InsuranceTerms | InformationTerms | PoolTerms

@@ -161,12 +161,6 @@ BAD_TURNS = [
         service(1, condition={"type": "actions", "agent": "a", "action": "x", "at_least": 1}),
     ),
     *in_actions("price", information(0), sell("b", "z", 0), service(0)),
-    *in_actions(
-        "a name without end",
-        {"type": "transfer", "to": "x" * 1_001, "amount": 1},
-        {"type": "confirm_delivery", "contract_id": "c" + "1" * 1_000},
-        pool(["x" * 1_001], ["mine"], "equal"),
-    ),
     *in_actions("no content", without(sell("b", "z", 1), "content")),
     pytest.param(one_action('{"type": "speak", "message": "\\ud800"}'), id="lone high surrogate"),
     pytest.param(one_action('{"type": "speak", "message": "x\\udc00y"}'), id="lone low surrogate"),

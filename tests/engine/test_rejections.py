@@ -387,3 +387,13 @@ def test_a_rejected_action_is_recorded_with_its_code(open_world):
         ("a", "transfer", "rejected", "unknown_agent"),
         ("a", "stake", "applied", None),
     ]
+
+
+@pytest.mark.parametrize("length", [64, 65, 100_000])
+def test_a_message_repeats_no_more_of_a_name_than_a_name_can_be_long(open_world, length):
+    """Messages are public, and stay in the ledger for ever."""
+    world = open_world(AGENTS)
+    for action in (transfer("x" * length, 1), confirm("c" + "9" * (length - 1))):
+        message = world.refused("a", action)["message"]
+        assert len(message) < 200
+        assert ("…" in message) == (length > 64)
