@@ -23,8 +23,8 @@ HEAD_SECONDS: Final = 10.0
 HEAD_BYTES_MAX: Final = 2**16
 """How large the head of a request may be."""
 
-BODY_FIELDS: Final = frozenset({b"content-length", b"transfer-encoding"})
-"""What a head says if a body follows."""
+PIPELINED_MAX: Final = 1_000
+"""How many requests a connection may have sent ahead of their answers."""
 
 UPGRADE_WITH_BODY: Final = (
     "a request with a body can not offer an upgrade; send it without (curl: without --http2)"
@@ -59,9 +59,11 @@ class GuardedProtocol(HttpToolsProtocol):
     _deadline: asyncio.TimerHandle | None = None
     _in_head = True
     _completed_now = False
+    _between = False
     _head_bytes = 0
     _refused = False
     _running: RequestResponseCycle | None = None
+    _flushing: asyncio.TimerHandle | None = None
     _after_chunk_head = False
     _trailer_bytes = 0
     _unread = 0
@@ -74,7 +76,11 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Let the deadline go with the connection."""
         self._relax()
+        self._stop_flushing()
         super().connection_lost(exc)
+        # Each of these leads back here: such a circle would stay until the garbage collector runs.
+        self.pipeline.clear()
+        self._running = None
 
     def data_received(self, data: bytes) -> None:
         """Count what belongs to a head or a trailer that is not complete yet."""
@@ -93,6 +99,11 @@ class GuardedProtocol(HttpToolsProtocol):
                 self.transport.abort()
         if self._goes_on_after_its_answer() and self._deadline is None:
             self._deadline = self.loop.call_later(STALLED_SECONDS, self.transport.abort)
+        if self._is_idle() and self.timeout_keep_alive_task is None:
+            # Line ends between two requests are no request; uvicorn stops its timer for any byte.
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take the fields of a head; those of a trailer mean nothing to anybody here."""
@@ -107,7 +118,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Be ready for the next request."""
         self._after_chunk_head = False
-        self._completed_now = True
+        self._completed_now = self._between = True
         self._relax()
         if not self._refused:
             super().on_message_complete()
@@ -116,6 +127,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """Expect the rest of the head soon."""
         super().on_message_begin()
         self._in_head = True
+        self._between = False
         if self._deadline is None:
             self._expect_head()
 
@@ -130,14 +142,18 @@ class GuardedProtocol(HttpToolsProtocol):
         fields = sum(len(name) + len(value) for name, value in self.headers)
         if len(self.url) + fields > HEAD_BYTES_MAX:
             self._refuse("head_too_large")
+        elif len(self.pipeline) >= PIPELINED_MAX:
+            self._refuse(
+                "bad_request", f"more than {PIPELINED_MAX} requests wait for their answers"
+            )
         elif not self.parser.should_upgrade():
             super().on_headers_complete()
-        elif BODY_FIELDS.isdisjoint(name for name, _ in self.headers):
+        elif self._has_body():
+            # The parser would skip it.
+            self._refuse("bad_request", UPGRADE_WITH_BODY)
+        else:
             super().on_headers_complete()
             self.cycle.keep_alive = False  # the parser reads no further
-        else:
-            # The parser would skip the body.
-            self._refuse("bad_request", UPGRADE_WITH_BODY)
 
     def on_body(self, body: bytes) -> None:
         """Forget what belongs to a request that is answered, up to a limit."""
@@ -151,13 +167,23 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         super().on_body(body)
 
+    def on_response_complete(self) -> None:
+        """Go on with the next request that waits, and read no more of them until none does."""
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._flush()
+        elif self.pipeline:
+            self.flow.pause_reading()
+
+    def pause_writing(self) -> None:
+        """See that an answer that can not be written for now is read one day."""
+        super().pause_writing()
+        self._flush()
+
     def timeout_keep_alive_handler(self) -> None:
         """Close an idle connection; one whose answer is still being read gets the time it needs."""
-        waiting = self.transport.get_write_buffer_size()
-        if waiting:
-            self._deadline = self.loop.call_later(STALLED_SECONDS, self._cut_if_stalled, waiting)
-        else:
-            super().timeout_keep_alive_handler()
+        super().timeout_keep_alive_handler()
+        self._flush()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP with a problem like all others."""
@@ -214,14 +240,33 @@ class GuardedProtocol(HttpToolsProtocol):
             self._deadline.cancel()
             self._deadline = None
 
+    def _is_idle(self) -> bool:
+        """Tell whether every request was answered, and none has begun."""
+        cycle = self.cycle
+        return self._between and cycle is not None and bool(cycle.response_complete)
+
+    def _has_body(self) -> bool:
+        """Tell whether the head in hand says that a body follows."""
+        fields = dict(self.headers)
+        return b"transfer-encoding" in fields or fields.get(b"content-length", b"0") != b"0"
+
+    def _flush(self) -> None:
+        """Cut the connection if nobody goes on reading what waits to be written."""
+        waiting = self.transport.get_write_buffer_size()
+        if waiting and self._flushing is None:
+            self._flushing = self.loop.call_later(STALLED_SECONDS, self._cut_if_stalled, waiting)
+
+    def _stop_flushing(self) -> None:
+        if self._flushing is not None:
+            self._flushing.cancel()
+            self._flushing = None
+
     def _cut_if_stalled(self, waiting: int) -> None:
-        left = self.transport.get_write_buffer_size()
-        if left == waiting:
+        self._flushing = None
+        if self.transport.get_write_buffer_size() == waiting:
             self.transport.abort()
-        elif left:
-            self._deadline = self.loop.call_later(STALLED_SECONDS, self._cut_if_stalled, left)
         else:
-            super().timeout_keep_alive_handler()
+            self._flush()
 
 
 def bind(host: str, port: int) -> list[socket.socket]:

@@ -283,11 +283,12 @@ def test_an_upgrade_is_declined_and_never_costs_a_body(engine: Server):
             assert "without --http2" in json.loads(body)["detail"]
             assert connection.recv(1) == b""
     assert turn_of(engine) == before
-    with engine.connect() as connection:
-        connection.sendall(GET + UPGRADE + b"\r\n" + GET + b"\r\n")
-        status, headers, _ = read_answer(connection)
-        assert (status, headers["connection"]) == (200, "close")
-        assert connection.recv(1) == b""
+    for form in (b"", b"Content-Length: 0\r\n"):
+        with engine.connect() as connection:
+            connection.sendall(GET + UPGRADE + form + b"\r\n" + GET + b"\r\n")
+            status, headers, _ = read_answer(connection)
+            assert (status, headers["connection"]) == (200, "close")
+            assert connection.recv(1) == b""
     assert [line for line in engine.log if "level=warning" in line and "upgrade" in line] == []
 
 
@@ -331,6 +332,65 @@ def test_an_idle_connection_is_closed(monkeypatch: pytest.MonkeyPatch, tmp_path:
         connection.sendall(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
         assert read_answer(connection)[0] == 200
         assert connection.recv(1) == b""
+
+
+def test_line_ends_keep_no_connection_open(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr(server, "IDLE_SECONDS", 1)
+    with connected(tmp_path / "sim.db") as connection:
+        connection.sendall(GET + b"\r\n")
+        assert read_answer(connection)[0] == 200
+        connection.sendall(b"\r\n")
+        assert connection.recv(1) == b""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells so")
+def test_a_flood_of_requests_takes_no_memory_without_end(engine: Server):
+    def resident_mib() -> int:
+        status = Path(f"/proc/{engine.process.pid}/status").read_text(encoding="ascii")
+        return int(status.partition("VmRSS:")[2].split()[0]) // 1024
+
+    before = resident_mib()
+    with engine.connect() as connection, suppress(OSError):
+        connection.settimeout(1)
+        for _ in range(300):
+            connection.sendall((GET + b"\r\n") * 1_000)  # and read nothing
+    assert resident_mib() < before + 64
+
+
+def test_many_requests_sent_ahead_are_all_answered(engine: Server):
+    with engine.connect() as connection, connection.makefile("rb") as stream:
+        connection.sendall((GET + b"\r\n") * 900)
+        assert {next_answer(stream)[0] for _ in range(900)} == {200}
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /state HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /state HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        b"GET /state HTTP/1.1\r\nHost: a\r\n\r\nwhat is this\r\n\r\n",
+        b"GET /state HTTP/1.1\r\nHost: a\r\n\r\n" * 3,
+        b"GET /state HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
+    ],
+)
+def test_an_answer_that_nobody_reads_is_cut_off_whatever_comes_after_it(
+    sent: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setattr(server, "IDLE_SECONDS", 1)
+    monkeypatch.setattr(server, "STALLED_SECONDS", 1.0)
+    with in_process(tmp_path / "sim.db", agents=24_000) as address, socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(20)
+        connection.connect(address)
+        connection.sendall(sent)
+        time.sleep(4)
+        received = connection.recv(4_096)
+        length = int(received.partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        total = len(received)
+        with suppress(ConnectionResetError):
+            while part := connection.recv(MIB):
+                total += len(part)
+        assert total < length
 
 
 @pytest.mark.parametrize("reads", [False, True], ids=["not read", "read slowly"])
