@@ -6,7 +6,8 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Final
 
@@ -70,11 +71,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     parser = _parser()
     flags = parser.parse_args(arguments)
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A name that the terminal's encoding lacks is shown by its codes, as stderr shows it.
+        sys.stdout.reconfigure(errors="backslashreplace")
     command: Callable[[argparse.Namespace], int] = flags.command
     try:
         return command(flags)
     except OUTSIDE as error:
-        print(f"sim-engine: {error}", file=sys.stderr)
+        with suppress(OSError):  # the status says it, too
+            print(f"sim-engine: {error}", file=sys.stderr)
         return WRONG_USE
     except KeyboardInterrupt:
         print("sim-engine: interrupted", file=sys.stderr)

@@ -123,12 +123,14 @@ class Engine(Observer):
     def init(self, body: bytes) -> InitAnswer:
         """Create the world.  (rules §3)
 
-        Raises Malformed, or WorldExists for another world than the one that exists.
+        Raises Malformed, StorageFailed, or WorldExists for another world than the one that exists.
         """
         _, request = parse(body, INIT_ADAPTER)
         balances = _balances(request)
         request_hash = _init_hash(request, balances)
         with self._lock:
+            with self._storage():
+                self._store.require_files()
             if self._world is not None:
                 if self._store_config()["init_request_hash"] != request_hash:
                     raise WorldExists(

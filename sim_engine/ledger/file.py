@@ -14,6 +14,7 @@ from typing import IO, Any, Final
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy import Engine as Database
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import QueuePool
 
 from sim_engine import PROTOCOL_VERSION
 from sim_engine.ledger import tables
@@ -114,12 +115,13 @@ def open_database(path: Path, *, read_only: bool = False) -> Database:
     mode = "ro" if read_only else "rwc"
     if read_only and _is_at_rest(path):
         mode += "&immutable=1"
-    # The path goes into a URI, in which these characters would mean something else.
-    quoted = str(path.resolve()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-    database = create_engine(
-        f"sqlite+pysqlite:///file:{quoted}?mode={mode}&uri=true",
-        connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_S},
-    )
+    uri = f"{path.resolve().as_uri()}?mode={mode}"
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
+
+    # Not by a URL of SQLAlchemy's, which would take a name with a question mark apart.
+    database = create_engine("sqlite+pysqlite://", creator=connect, poolclass=QueuePool)
 
     @event.listens_for(database, "connect")
     def configure(connection: Any, _record: Any) -> None:
@@ -250,7 +252,7 @@ def identity(path: Path) -> tuple[int, int] | None:
     """Tell which file a path leads to; None for none."""
     try:
         found = path.stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_dev, found.st_ino
 

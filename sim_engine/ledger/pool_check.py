@@ -15,6 +15,7 @@ from sim_engine.ledger.audit import read_json, shown_in_key
 from sim_engine.ledger.pages import Pages
 from sim_engine.ledger.report import Broken, Difference
 from sim_engine.ledger.rows import to_json
+from sim_engine.ledger.store import DIGEST_BYTES
 from sim_engine.ledger.taken_in import IN_ROSTER, check_action
 from sim_engine.types.fields import MAX_AMOUNT
 
@@ -22,6 +23,7 @@ HASH: Final = re.compile("[0-9a-f]{64}")
 
 ACTIONS: Final = tables.pending_actions.name
 REQUESTS: Final = tables.pending_requests.name
+KEYS: Final = tables.agent_keys.name
 
 
 def check_pool(pages: Pages, agents: Container[str], *, last_turn: int, last_queued: int) -> None:
@@ -45,6 +47,10 @@ def check_pool(pages: Pages, agents: Container[str], *, last_turn: int, last_que
         f"SELECT * FROM {tables.itself(REQUESTS)} ORDER BY agent_id, idempotency_key"
     ):
         _check_request(row, agents, last_turn)
+    for agent_id, key_hash in pages.select(f"SELECT * FROM {tables.itself(KEYS)}"):
+        if not isinstance(key_hash, bytes) or len(key_hash) != DIGEST_BYTES:
+            expected = f"{DIGEST_BYTES} bytes"
+            raise Broken(Difference(KEYS, f"agent_id={agent_id}", "something else", expected))
 
 
 def _last_id_given(pages: Pages, last_queued: int) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import orjson
+from pydantic import ConfigDict, TypeAdapter
 
 from sim_engine.rules.state import (
     Agent,
@@ -25,6 +26,14 @@ Row = tuple[Any, ...]
 
 Values = Sequence[Any]
 """A row that was read back: a tuple, or the list that JSON makes of one."""
+
+_STRICT: Final = ConfigDict(strict=True)
+_LOTS: Final = TypeAdapter(list[tuple[int, int]], config=_STRICT)
+_TURNS: Final = TypeAdapter(list[int], config=_STRICT)
+_TURN_BY_AGENT: Final = TypeAdapter(dict[str, int], config=_STRICT)
+_DISPUTE: Final = TypeAdapter(Dispute)
+_VERDICT: Final = TypeAdapter(Verdict)
+"""What stands as JSON in a column. Reading what no engine has written raises ValidationError."""
 
 _NO_LIST: Final = "[]"
 
@@ -84,10 +93,10 @@ def read_agent(row: Mapping[Any, Any]) -> Agent:
     agent.study_progress = row["study_progress"]
     agent.stake_since = row["stake_since"]
     if row["unbonding"] != _NO_LIST:
-        agent.lots = [UnbondingLot(*lot) for lot in orjson.loads(row["unbonding"])]
+        agent.lots = [UnbondingLot(*lot) for lot in _LOTS.validate_json(row["unbonding"])]
         agent.unbonding.balance = sum(lot.amount for lot in agent.lots)
     if row["studied_turns"] != _NO_LIST:
-        agent.studied_turns = orjson.loads(row["studied_turns"])
+        agent.studied_turns = _TURNS.validate_json(row["studied_turns"])
     agent.suspended = bool(row["suspended"])
     agent.contracts_settled = row["contracts_settled"]
     agent.contracts_defaulted = row["contracts_defaulted"]
@@ -150,13 +159,13 @@ def read_contract(row: Mapping[Any, Any], agents: Mapping[str, Agent]) -> Contra
         arbitrator_fee=row["arbitrator_fee"],
         proposed_turn=row["proposed_turn"],
         status=row["status"],
-        signatures=orjson.loads(row["signatures"]),
+        signatures=_TURN_BY_AGENT.validate_json(row["signatures"]),
         activated_turn=row["activated_turn"],
         due_turn=row["due_turn"],
         ended_turn=row["ended_turn"],
-        confirmations=orjson.loads(row["confirmations"]),
-        dispute=Dispute(**orjson.loads(row["dispute"])) if row["dispute"] else None,
-        verdict=Verdict(**orjson.loads(row["ruling"])) if row["ruling"] else None,
+        confirmations=_TURN_BY_AGENT.validate_json(row["confirmations"]),
+        dispute=_DISPUTE.validate_json(row["dispute"]) if row["dispute"] else None,
+        verdict=_VERDICT.validate_json(row["ruling"]) if row["ruling"] else None,
         tally=row["tally"],
     )
     contract.account.balance = row["escrow"]

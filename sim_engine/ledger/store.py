@@ -8,6 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic import NonNegativeInt, TypeAdapter
 from sqlalchemy import Connection, RowMapping, Table, func, select
 
 from sim_engine.ledger import rows, tables
@@ -28,9 +29,13 @@ from sim_engine.rules.invariants import check_conservation
 from sim_engine.rules.rejections import InvariantViolation
 from sim_engine.rules.state import OPEN_STATUSES, Agent, Block, Contract, Core, World
 from sim_engine.types.config import Config
+from sim_engine.types.fields import ContractStatus
 
 GROUP_ROWS: Final = 50
 """How many rows one statement inserts, where there are as many: one for each takes a third more."""
+
+_COUNTS: Final = TypeAdapter(dict[ContractStatus, NonNegativeInt])
+"""Contracts by status, as a column of ``turns`` holds them."""
 
 DIGEST_BYTES: Final = 32
 """Length of a SHA-256 digest."""
@@ -91,7 +96,8 @@ class Store:
             return bool(self.connection.execute(query).scalar_one())
 
     def create(self, genesis: SealedTurn, key_hashes: Iterable[Row]) -> None:
-        """Write a new world in one transaction."""
+        """Write a new world in one transaction, as ``commit`` writes a turn."""
+        self.require_files()
         with writing(self.connection):
             for name, appended in genesis.appended.items():
                 self._append(name, appended)
@@ -136,6 +142,8 @@ class Store:
                 seed = stored["seed"]
                 config = Config(**{name: int(stored[name]) for name in Config.__slots__})
             last = self._last_turn()
+            with making_sense_of("turns"):
+                counts = _COUNTS.validate_json(last["contract_counts"], strict=True)
             world = World(
                 seed=seed,
                 config=config,
@@ -147,7 +155,7 @@ class Store:
                 turn=last["turn"],
                 turn_hash=last["turn_hash"],
                 last_contract=last["last_contract"],
-                contract_counts=rows.from_json(last["contract_counts"]),
+                contract_counts=dict(counts.items()),
             )
             for name in ("issuance", "destroyed", "fees", "cores"):
                 getattr(world.books, name).balance = last[name]

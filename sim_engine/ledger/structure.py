@@ -18,9 +18,12 @@ from sim_engine.ledger import tables
 from sim_engine.ledger.report import Difference
 
 CONSTRAINT: Final = re.compile(
-    r"\b(AUTOINCREMENT|CHECK|COLLATE|CONFLICT|GENERATED|REFERENCES|STRICT|UNIQUE)\b"
+    r"\b(?:CHECK\s*\([^)]*\)"
+    r"|(?:AUTOINCREMENT|CHECK|COLLATE|CONFLICT|GENERATED|REFERENCES|STRICT|UNIQUE)\b)"
 )
-"""Words of a table's statement that say what it takes besides its columns."""
+"""What of a table's statement says what it takes besides its columns."""
+
+COMMENT: Final = re.compile(r"/\*.*?\*/|--[^\n]*", re.DOTALL)
 
 ORIGINS: Final = {"pk": "of the key", "u": "of a constraint", "c": "a unique index"}
 """Where a unique index comes from, as ``PRAGMA index_list`` says it."""
@@ -63,7 +66,8 @@ def _parts(select: Select, table: str) -> dict[str, str]:
     made = select(f"SELECT type, sql FROM sqlite_master WHERE name = '{table}'")
     for kind, sql in made:
         found["kind"] = f"{kind}{' without row ids' if 'WITHOUT ROWID' in sql.upper() else ''}"
-        found["constraints"] = ", ".join(sorted(CONSTRAINT.findall(sql.upper()))) or "none"
+        further = CONSTRAINT.findall(COMMENT.sub(" ", sql.upper()))
+        found["constraints"] = ", ".join(sorted(further)) or "none"
     for _, index, unique, origin, _ in select(f'PRAGMA index_list("{table}")'):
         if unique:
             found[f"index {index}"] = ORIGINS.get(origin, origin)

@@ -454,6 +454,29 @@ def test_turns_are_refused_while_a_file_beside_the_ledger_is_gone(
     again.close()
 
 
+@pytest.mark.parametrize("gone", ["sim.db", "sim.db-wal"])
+@pytest.mark.parametrize("made", [False, True], ids=["a new world", "the same world"])
+def test_no_world_is_acknowledged_while_a_file_is_gone(tmp_path: Path, gone: str, made: bool):
+    engine = Engine.open(tmp_path / "sim.db")
+    if made:
+        engine.init(orjson.dumps(everything.WORLD))
+    (tmp_path / gone).unlink()
+    with pytest.raises(StorageFailed, match=f"{gone} was deleted or replaced"):
+        engine.init(orjson.dumps(everything.WORLD))
+    engine.close()
+
+
+@pytest.mark.parametrize("name", ["a?b.db", "a#b.db", "a%3fb.db", "a b&c.db", "ü.db"])
+def test_a_ledger_may_have_any_name(tmp_path: Path, name: str):
+    path = tmp_path / name
+    engine = Engine.open(path)
+    engine.init(orjson.dumps(everything.WORLD))
+    everything.play(engine, 1, 2)
+    engine.close()
+    assert {found.name for found in tmp_path.iterdir()} == {name, f"{name}.lock"}
+    assert verify(path, lambda turn, last: None).sound
+
+
 def test_an_engine_whose_lock_was_taken_away_acknowledges_nothing_beside_the_next(
     engine: Engine, tmp_path: Path
 ):
@@ -489,6 +512,12 @@ def test_a_ledger_that_is_mounted_without_its_directory_is_refused(engine: Engin
         "UPDATE pending_actions SET payload = '{}'",
         "UPDATE pending_actions SET agent_id = 'nobody'",
         "UPDATE agents SET unbonding = 'x'",
+        "UPDATE agents SET unbonding = '[[7,\"14\"]]'",
+        "UPDATE agents SET studied_turns = '[\"1\"]'",
+        "UPDATE turns SET contract_counts = '[]'",
+        'UPDATE turns SET contract_counts = \'{"active":"b"}\'',
+        "UPDATE contracts SET signatures = '[]'",
+        "UPDATE contracts SET dispute = '{\"by\":1}'",
         "UPDATE agents SET balance = balance + 1 WHERE position = 0",
         "UPDATE contracts SET terms = '{}'",
         "DELETE FROM config WHERE key = 'seed'",

@@ -327,3 +327,18 @@ def test_a_unique_index_is_found(mode, tampered):
 )
 def test_what_no_engine_would_have_queued_is_found(table, statement, tampered):
     assert named(verify, tampered(statement))[0] == table
+
+
+@pytest.mark.parametrize("check", ["CHECK (amount > 9)", "/* CHECK (amount > 0) */", "-- CHECK\n"])
+def test_a_changed_constraint_is_found(check, tampered):
+    path = tampered(
+        "PRAGMA writable_schema = ON",
+        f"UPDATE sqlite_master SET sql = replace(sql, 'CHECK (amount > 0)', '{check}')"
+        " WHERE name = 'entries'",
+    )
+    assert named(verify, path) == ("entries", "constraints")
+
+
+def test_a_key_that_is_no_hash_is_found(tampered):
+    path = tampered("UPDATE agent_keys SET key_hash = x'00'")
+    assert named(verify, path)[0] == "agent_keys"
