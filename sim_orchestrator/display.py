@@ -69,13 +69,15 @@ class FailureNotes:
 
     def lines(self) -> list[str]:
         """Return what is new in the turn that is over, in a few lines."""
-        new = list(self._of_turn.values())
-        self._seen.update(self._of_turn)
+        new = list(self._of_turn.items())
         self._of_turn.clear()
-        shown = [f"{names(agent_ids)}: {reason}" for reason, agent_ids in new]
         more = len(new) - NEW_FAILURES_A_TURN
         if more > 1:
-            shown[NEW_FAILURES_A_TURN:] = [f"… {more} more reasons: the summary has them"]
+            del new[NEW_FAILURES_A_TURN:]
+        self._seen.update(kind for kind, _ in new)
+        shown = [f"{names(agent_ids)}: {reason}" for _, (reason, agent_ids) in new]
+        if more > 1:
+            shown.append(f"… {more} more reasons")  # told when they come again
         return shown
 
 

@@ -31,6 +31,10 @@ _TEXTS: Final = {
     "thought": (("thought", "thoughts", "reasoning"), THOUGHT_CHARS_MAX),
     "notes": (("notes", "note"), NOTES_CHARS_MAX),
 }
+ITEMS_MAX: Final = 100
+"""How many entries of a list of actions are looked at, of use or not."""
+
+_THOUGHTS: Final = re.compile("<think>.*?</think>", re.DOTALL)
 _FENCE: Final = re.compile(r"```[\w-]*(.*?)(?:```|\Z)", re.DOTALL)
 _START: Final = re.compile(r"[{\[]")
 _BETWEEN_OBJECTS: Final = re.compile(r"\s*,?\s*\{")
@@ -103,7 +107,9 @@ def parse_answer(
     if len(text) > MAX_TEXT_CHARS:
         mends.add(Mend.LONG_TEXT)
         text = text[:MAX_TEXT_CHARS]
-    said, thinks_on = _without_thinking(text, mends)
+    said, thinks_on = text, False
+    if _strict(text, set()) is None:  # what an answer itself says of thinking is no thinking
+        said, thinks_on = _without_thinking(text, mends)
     answer = _find_answer(said, mends)
     if answer is None:
         thinks_on = thinks_on or bool(thinking.strip() and not text.strip())
@@ -119,9 +125,11 @@ def _without_thinking(text: str, mends: set[Mend]) -> tuple[str, bool]:
 
     An answer that stands in its thoughts is a draft.
     """
-    _, closed, after = text.rpartition("</think>")
+    thought, ended, rest = text.rpartition("</think>")
+    spoken = _THOUGHTS.sub("", thought + ended) + rest
+    _, closed, after = spoken.rpartition("</think>")
     before, opened, _ = after.partition("<think>")
-    if closed:
+    if closed or len(spoken) < len(text):
         mends.add(Mend.THINKING)
     return before, bool(opened)
 
@@ -346,14 +354,18 @@ def _interpret(
 ) -> Parsed | ParseFailure:
     """Mend and check each action alone; what is good survives what is bad.
 
-    As many are read as the prompt says that an answer may have.
+    As many are taken as the prompt says that an answer may have.
     """
     most = actions_max(observation.config["action_points"])
     counted = list(mends)
     actions: list[dict[str, Any]] = []
     dropped: list[str] = []
     agents = survey(observation).agents
-    for number, item in enumerate(answer.items[:most], 1):
+    looked_at = 0
+    for number, item in enumerate(answer.items[:ITEMS_MAX], 1):
+        if len(actions) == most:
+            break
+        looked_at = number
         mended: set[Mend] = set()
         try:
             action = mend_action(item, own_id=observation.agent_id, agents=agents, mends=mended)
@@ -363,11 +375,11 @@ def _interpret(
             continue
         actions.append(action)
         counted += mended
-    beyond = len(answer.items) - most
+    beyond = len(answer.items) - looked_at
     if beyond > 0:
         counted.append(Mend.MANY)
         dropped.append(
-            f"{beyond} action{'s' if beyond > 1 else ''} beyond the first {most} "
+            f"{beyond} action{'s' if beyond > 1 else ''} beyond the first {looked_at} "
             f"{'were' if beyond > 1 else 'was'} left out"
         )
     if not actions and (dropped or answer.cut):

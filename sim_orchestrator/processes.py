@@ -37,7 +37,14 @@ _RUNNING: Final[list[subprocess.Popen[bytes]]] = []
 
 
 class ServerFailed(Exception):
-    """A server that the run needs did not start. The text says why."""
+    """A server that the run needs did not start. The text says why.
+
+    ``killed`` tells that somebody else ended it, which says nothing about a next time.
+    """
+
+    def __init__(self, text: str, *, killed: bool = False) -> None:
+        super().__init__(text)
+        self.killed = killed
 
 
 class EngineProcess:
@@ -87,8 +94,9 @@ class EngineProcess:
         return f"ended with exit status {code}" if code >= 0 else f"was ended by {_signal(-code)}"
 
     def last_words(self) -> str:
-        """Say what it wrote last, if it wrote anything."""
-        line = _last_line(self._log_path)
+        """Say what it wrote last, if it ended by itself."""
+        ended_itself = self._process is not None and (self._process.poll() or 0) > 0
+        line = _last_line(self._log_path) if ended_itself else ""
         return f"; the last line of {self._log_path} is: {line}" if line else ""
 
     async def start(self, *, key: str = "") -> None:
@@ -120,9 +128,12 @@ class EngineProcess:
                 await client.health()
                 return
             except EngineError as error:
-                if self._process.poll() is not None:
+                code = self._process.poll()
+                if code is not None:
+                    killed = code < 0
+                    why = f"it {self.ending()}" if killed else _last_line(self._log_path)
                     raise ServerFailed(
-                        f"the engine did not start: {_last_line(self._log_path) or error}"
+                        f"the engine did not start: {why or error}", killed=killed
                     ) from None
                 if time.monotonic() > ends_at:
                     raise ServerFailed(
@@ -185,21 +196,25 @@ async def _keep_running(engine: EngineProcess, key: str, note: Callable[[str], N
                 f"in a row{engine.last_words()}"
             )
             return
-        restarts += 1
-        note(
-            f"the run's own engine {ending}: starting it again, {restarts} of {RESTARTS_MAX}"
-            f"{engine.last_words()}"
-        )
-        try:
-            await engine.start(key=key)
-        except ServerFailed as error:
-            engine.lost = f"the run's own engine {ending}, and it did not come back: {error}"
-            return
-        except OSError as error:
-            engine.lost = (
-                f"the run's own engine {ending}, and could not be started again: {error.strerror}"
+        while restarts < RESTARTS_MAX and (not engine.pid or engine.ending()):
+            restarts += 1
+            note(
+                f"the run's own engine {ending}: starting it again, {restarts} of {RESTARTS_MAX}"
+                f"{engine.last_words()}"
             )
-            return
+            try:
+                await engine.start(key=key)
+            except ServerFailed as error:
+                if error.killed and restarts < RESTARTS_MAX:
+                    continue
+                engine.lost = f"the run's own engine {ending}, and it did not come back: {error}"
+                return
+            except OSError as error:
+                engine.lost = (
+                    f"the run's own engine {ending}, and could not be started again:"
+                    f" {error.strerror}"
+                )
+                return
         started = time.monotonic()
 
 

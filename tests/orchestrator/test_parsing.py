@@ -100,6 +100,29 @@ def test_as_many_actions_are_read_as_the_prompt_says():
     assert len(found.actions) == 8
 
 
+def test_what_can_not_be_used_takes_no_place_of_what_can():
+    bad = ['{"type":"think"}'] * 8
+    found = parsed('{"actions":[' + ",".join([*bad, '{"type":"mine"}']) + "]}")
+    assert [action["type"] for action in found.actions] == ["mine"]
+    assert len(found.dropped) == 8
+
+
+@pytest.mark.parametrize("word", ["<think>", "</think>", "<think> </think>"])
+def test_what_an_answer_says_of_thinking_is_no_thinking(word):
+    said = {"type": "speak", "message": f"I {word} so"}
+    answer = {"thought": word, "notes": word, "actions": [{"type": "mine"}, said]}
+    found = parsed(json.dumps(answer))
+    assert (found.thought, found.notes) == (word, word)
+    assert [action["type"] for action in found.actions] == ["mine", "speak"]
+    assert found.actions[1]["message"] == said["message"]
+    assert found.mends == []
+
+
+def test_thoughts_after_an_answer_are_left_out():
+    found = parsed('{"actions":[{"type":"mine"}]} <think>was that right?</think>')
+    assert [action["type"] for action in found.actions] == ["mine"]
+
+
 def test_an_answer_of_thinking_alone_is_told_so():
     found = parse_answer("", done_reason="length", observation=SEEN, thinking="Let me see …")
     assert isinstance(found, ParseFailure)
@@ -135,6 +158,8 @@ def test_an_answer_whose_actions_come_too_late_is_told_so():
         '" ',
         "```",
         "<think>",
+        "</think>",
+        "<think></think><think>",
         "'",
         "//",
         "/*",
