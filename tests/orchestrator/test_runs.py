@@ -136,9 +136,9 @@ def test_a_model_is_told_what_was_wrong_with_its_last_answer_and_after_a_break_t
     for later in (1, 2):  # of the same run, and of the one that went on
         told = asked[0][later]
         assert "action 1: there is no action of type 'steal'" in told
-        assert "195 actions beyond the first 6 were left out" in told
+        assert "194 actions beyond the first 7 were left out" in told
         assert told.count("was rejected") == 1
-        assert "2 × mine was rejected" in told
+        assert "3 × mine was rejected" in told
         assert 'could not be used: "the answer is no JSON object"' in asked[1][later]
         assert "you did nothing: no answer of yours came in time." in asked[2][later]
         assert "out of order" not in asked[2][later]
